@@ -1,0 +1,1 @@
+"""EEG models in braindecode's contract; see :mod:`hypeeg.eeg.models.registry`."""

@@ -1,0 +1,189 @@
+"""EEGNet with its features on the hyperboloid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from braindecode.models import EEGNet
+from braindecode.models.base import EEGModuleMixin
+from einops.layers.torch import Rearrange
+from torch import nn
+
+from hypeeg.geometry import Lorentz
+from hypeeg.nn import Lift, LorentzLinear, LorentzMLR, LorentzPrototypes, Rescale
+
+
+class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
+    r"""EEGNet encoder, Lorentz layers and a Lorentz head with learned curvature.
+
+    The temporal, spatial and separable convolutions are those of
+    :class:`braindecode.models.EEGNet` [1]_, with its initialisation, normalisation, dropout and
+    max-norm constraint, so that EEGNet is the Euclidean twin in every detail. Its ``F2`` features
+    at each of the ``T`` remaining time steps are lifted to a point of the hyperboloid
+    and rescaled to the maximum distance [2]_; Lorentz linear layers act on the points (as a 1x1
+    convolution does); the hyperbolic concatenation over time is the embedding, and a Lorentz
+    multinomial logistic regression or prototypes classify it. The scales of lift and head
+    cancel as ``c -> 0``, where the network becomes an EEGNet.
+
+    Parameters
+    ----------
+    n_chans, n_outputs, n_times : int
+        Channels, classes, samples per trial.
+    F1, D, F2, kernel_length : int
+        Temporal filters, spatial filters for each, pointwise filters (``F1 * D`` if None), length
+        of the temporal kernel in samples.
+    depthwise_kernel_length, pool1_kernel_size, pool2_kernel_size : int
+        Lengths of the separable convolution's kernel and of the two poolings in samples.
+    conv_spatial_max_norm : float, default 1
+        Max-norm of the spatial filters.
+    activation : type of nn.Module, default ELU
+    batch_norm_momentum, batch_norm_eps : float
+    drop_prob : float, default 0.25
+    head : {"mlr", "prototypes"}, default "mlr"
+    n_lorentz_layers : int, default 1
+        Number of Lorentz linear layers between lift and head.
+    norm_rate : float, optional
+        Max-norm of the directions of the ``"mlr"`` head; none by default, as in EEGNet.
+    c : float, default 1.0
+        Initial curvature magnitude; the space has curvature ``-c``.
+    learnable_curvature : bool, default True
+    rescale_slope : float, default 3.0
+        Slope of the maximum-distance rescaling, at least 2.65.
+    chs_info : list of dict, optional
+        ``info["chs"]`` of MNE.
+    input_window_seconds, sfreq : float, optional
+        Window length in seconds and sampling frequency in Hz.
+
+    Attributes
+    ----------
+    manifold : Lorentz
+        Manifold of all Lorentz layers and of the embedding.
+    final_layer : LorentzMLR or LorentzPrototypes
+        Its input, ``(N, F2 * T)`` space parts, is the embedding.
+
+    References
+    ----------
+    .. [1] V. J. Lawhern et al.: EEGNet: a compact convolutional neural network for EEG-based
+       brain-computer interfaces, J. Neural Eng. 15 (2018) 056013.
+    .. [2] arXiv 2405.13979.
+    """
+
+    def __init__(
+        self,
+        n_chans: int | None = None,
+        n_outputs: int | None = None,
+        n_times: int | None = None,
+        F1: int = 8,
+        D: int = 2,
+        F2: int | None = None,
+        kernel_length: int = 64,
+        *,
+        depthwise_kernel_length: int = 16,
+        pool1_kernel_size: int = 4,
+        pool2_kernel_size: int = 8,
+        conv_spatial_max_norm: float = 1,
+        activation: type[nn.Module] = nn.ELU,
+        batch_norm_momentum: float = 0.01,
+        batch_norm_eps: float = 1e-3,
+        drop_prob: float = 0.25,
+        head: Literal["mlr", "prototypes"] = "mlr",
+        n_lorentz_layers: int = 1,
+        norm_rate: float | None = None,
+        c: float = 1.0,
+        learnable_curvature: bool = True,
+        rescale_slope: float = 3.0,
+        chs_info: list[dict[str, Any]] | None = None,
+        input_window_seconds: float | None = None,
+        sfreq: float | None = None,
+    ) -> None:
+        if head not in ("mlr", "prototypes"):
+            raise ValueError(f"head must be 'mlr' or 'prototypes'; got {head!r}")
+        if n_lorentz_layers < 0:
+            raise ValueError(f"n_lorentz_layers must not be negative; got {n_lorentz_layers}")
+        EEGModuleMixin.__init__(
+            self,
+            n_outputs=n_outputs,
+            n_chans=n_chans,
+            chs_info=chs_info,
+            n_times=n_times,
+            input_window_seconds=input_window_seconds,
+            sfreq=sfreq,
+        )
+        encoder = EEGNet(
+            n_chans=self.n_chans,
+            n_outputs=self.n_outputs,
+            n_times=self.n_times,
+            F1=F1,
+            D=D,
+            F2=F2,
+            kernel_length=kernel_length,
+            depthwise_kernel_length=depthwise_kernel_length,
+            pool1_kernel_size=pool1_kernel_size,
+            pool2_kernel_size=pool2_kernel_size,
+            conv_spatial_max_norm=conv_spatial_max_norm,
+            activation=activation,
+            batch_norm_momentum=batch_norm_momentum,
+            batch_norm_eps=batch_norm_eps,
+            drop_prob=drop_prob,
+            # Its head is not used; this one is built without a deprecation warning.
+            final_layer_with_constraint=True,
+        )
+        self.mapping: dict[str, str] = {}
+        self.head = head
+        self.n_lorentz_layers = n_lorentz_layers
+        self.norm_rate = norm_rate
+
+        # The twin's layers under the twin's names: its weights load here.
+        for name, layer in encoder.named_children():
+            if name != "final_layer":
+                self.add_module(name, layer)
+        n_features, n_steps = int(encoder.F2), int(encoder.final_conv_length)
+        self.lift_scale = 1 / math.sqrt(n_steps)
+        manifold = Lorentz(c, learnable_curvature)
+        self.add_module("steps", Rearrange("batch features 1 time -> batch time features"))
+        self.add_module("lift", Lift(manifold, self.lift_scale))
+        self.add_module("rescale", Rescale(manifold, rescale_slope))
+        for i in range(n_lorentz_layers):
+            layer = LorentzLinear(n_features, n_features, manifold=manifold)
+            self.add_module(f"lorentz_linear_{i}", layer)
+        self.add_module("concatenate", nn.Flatten())
+        self.final_layer: LorentzMLR | LorentzPrototypes = self._make_head(
+            n_steps * n_features, int(encoder.n_outputs), manifold
+        )
+
+    @property
+    def manifold(self) -> Lorentz:
+        """Manifold of the embedding."""
+        return self.final_layer.manifold
+
+    def _make_head(
+        self, in_features: int, n_outputs: int, manifold: Lorentz
+    ) -> LorentzMLR | LorentzPrototypes:
+        if self.head == "prototypes":
+            temperature = self.lift_scale**2
+            return LorentzPrototypes(
+                in_features, n_outputs, manifold=manifold, temperature=temperature
+            )
+        temperature = 1 / self.lift_scale
+        return LorentzMLR(
+            in_features,
+            n_outputs,
+            manifold=manifold,
+            max_norm=self.norm_rate,
+            temperature=temperature,
+        )
+
+    def reset_head(self, n_outputs: int) -> None:
+        """Replace the head by a new one for ``n_outputs`` classes.
+
+        Parameters
+        ----------
+        n_outputs : int
+            New number of classes, positive.
+        """
+        old = self.final_layer
+        EEGModuleMixin._set_n_outputs(self, n_outputs)
+        self.final_layer = self._make_head(old.in_features, n_outputs, old.manifold).to(
+            next(old.parameters()).device
+        )
