@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from braindecode.models import EEGNet
@@ -48,6 +47,8 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
     c : float, default 1.0
         Initial curvature magnitude; the space has curvature ``-c``.
     learnable_curvature : bool, default True
+    lift_scale : float, default 1.0
+        Factor on EEGNet's features before the lift; the head's temperature is its inverse.
     rescale_slope : float, default 3.0
         Slope of the maximum-distance rescaling, at least 2.65.
     chs_info : list of dict, optional
@@ -92,6 +93,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         norm_rate: float | None = None,
         c: float = 1.0,
         learnable_curvature: bool = True,
+        lift_scale: float = 1.0,
         rescale_slope: float = 3.0,
         chs_info: list[dict[str, Any]] | None = None,
         input_window_seconds: float | None = None,
@@ -139,7 +141,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
             if name != "final_layer":
                 self.add_module(name, layer)
         n_features, n_steps = int(encoder.F2), int(encoder.final_conv_length)
-        self.lift_scale = 1 / math.sqrt(n_steps)
+        self.lift_scale = lift_scale
         manifold = Lorentz(c, learnable_curvature)
         self.add_module("steps", Rearrange("batch features 1 time -> batch time features"))
         self.add_module("lift", Lift(manifold, self.lift_scale))
