@@ -42,8 +42,10 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
     head : {"mlr", "prototypes"}, default "mlr"
     n_lorentz_layers : int, default 1
         Number of Lorentz linear layers between lift and head.
-    norm_rate : float, optional
-        Max-norm of the directions of the ``"mlr"`` head; none by default, as in EEGNet.
+    final_layer_with_constraint : bool, default False
+        Whether the directions of the ``"mlr"`` head have a max-norm, as in EEGNet.
+    norm_rate : float, default 0.25
+        That max-norm.
     c : float, default 1.0
         Initial curvature magnitude; the space has curvature ``-c``.
     learnable_curvature : bool, default True
@@ -90,7 +92,8 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         drop_prob: float = 0.25,
         head: Literal["mlr", "prototypes"] = "mlr",
         n_lorentz_layers: int = 1,
-        norm_rate: float | None = None,
+        final_layer_with_constraint: bool = False,
+        norm_rate: float = 0.25,
         c: float = 1.0,
         learnable_curvature: bool = True,
         lift_scale: float = 1.0,
@@ -134,6 +137,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         self.mapping: dict[str, str] = {}
         self.head = head
         self.n_lorentz_layers = n_lorentz_layers
+        self.final_layer_with_constraint = final_layer_with_constraint
         self.norm_rate = norm_rate
 
         # The twin's layers under the twin's names: its weights load here.
@@ -172,7 +176,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
             in_features,
             n_outputs,
             manifold=manifold,
-            max_norm=self.norm_rate,
+            max_norm=self.norm_rate if self.final_layer_with_constraint else None,
             temperature=temperature,
         )
 

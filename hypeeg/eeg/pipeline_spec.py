@@ -1,0 +1,265 @@
+"""What a pipeline of a run is, as data: the part of a run file that names models and training.
+
+Nothing heavy is imported here (pydantic alone), so that a run file is checked in well under a
+second.  ``hypeeg.eeg.pipelines.build_pipeline`` turns a :class:`PipelineSpec` into a scikit-learn
+estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+CLASSICAL_MODELS = ("csp_lda", "ts_lr")
+"""Pipelines without a network; every other model name is a network's."""
+
+StandardiseMode = Literal["channel", "trial", "none"]
+
+
+class TrainingSpec(BaseModel):
+    """How networks are trained; one for a run, shared by its hyperbolic and Euclidean networks.
+
+    The fields are the parameters of the same name of :class:`hypeeg.HypEEGClassifier`.  A
+    pipeline may hold a `TrainingSpec` of its own, of which only the fields that were given count
+    (see :meth:`override`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    max_epochs: int = Field(default=60, ge=1, description="Passes over the training trials.")
+    batch_size: int = Field(default=64, ge=1, description="Trials a training step sees.")
+    lr: float = Field(default=2e-3, gt=0, description="Learning rate at the start.")
+    weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay.")
+    lr_schedule: Literal["cosine"] | None = Field(
+        default="cosine",
+        description="Cosine decay of the learning rate to 0 over max_epochs, or none.",
+    )
+    early_stopping: bool = Field(
+        default=False, description="Hold out validation trials and keep the best epoch's weights."
+    )
+    patience: int = Field(
+        default=15, ge=1, description="Epochs without improvement before stopping."
+    )
+    validation_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Share of the training trials held out by early stopping.",
+    )
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        default=None, description="Weight of each class in the loss."
+    )
+    refresh_batch_norm: bool = Field(
+        default=True,
+        description="Compute batch-norm statistics anew from the training trials at the end.",
+    )
+    curvature: Literal["learned", "fixed"] = Field(
+        default="learned", description="Whether the curvature is trained."
+    )
+    c: float = Field(
+        default=1.0,
+        ge=0.05,
+        le=20.0,
+        description="Curvature magnitude at the start (curvature is -c).",
+    )
+    curvature_lr: float = Field(default=1e-2, gt=0, description="Learning rate of log c.")
+    curvature_move: Literal["exp", "scale"] = Field(
+        default="exp", description="How points on the manifold follow a change of c."
+    )
+    curvature_gradient: Literal["autograd", "consistent"] = Field(
+        default="consistent", description="Which derivative of the loss in c is followed."
+    )
+
+    @field_validator("class_weight")
+    @classmethod
+    def _check_class_weight(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            wrong = {label: w for label, w in value.items() if w <= 0}
+            if wrong:
+                raise ValueError(
+                    f"class weights must be positive, got {wrong}; give each class > 0"
+                )
+        return value
+
+    def override(self, other: TrainingSpec | None) -> TrainingSpec:
+        """Return these options with the fields that `other` was given replacing them.
+
+        Parameters
+        ----------
+        other : TrainingSpec or None
+            Only fields that were passed to it replace anything; its defaults do not.
+
+        Returns
+        -------
+        TrainingSpec
+            With every field set, so that a dump of it is complete.
+        """
+        values = self.model_dump()
+        if other is not None:
+            values.update(other.model_dump(include=other.model_fields_set))
+        return TrainingSpec.model_validate(values)
+
+
+class PipelineSpec(BaseModel):
+    """One row of a run's table: a model, its parameters and how it is trained.
+
+    Examples
+    --------
+    >>> spec = PipelineSpec(name="ours", model="HyperbolicEEGNet", params={"F1": 8})
+    >>> spec.is_classical
+    False
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1, description="Label in the scores table, unique in a run.")
+    model: str = Field(
+        min_length=1,
+        description="csp_lda, ts_lr, one of hypeeg's networks, or a braindecode model class.",
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters of the model itself."
+    )
+    training: TrainingSpec | None = Field(
+        default=None, description="Training options that differ from the run's; networks only."
+    )
+    twin_of: str | None = Field(
+        default=None,
+        description="Name of the hyperbolic pipeline whose Euclidean twin this one is.",
+    )
+    standardise: StandardiseMode | None = Field(
+        default=None, description="How trials are standardised, if not as the run says."
+    )
+    bands: list[tuple[float, float]] | None = Field(
+        default=None,
+        description="Filter bank (low, high) in Hz of ts_lr; none uses the signal as it is.",
+    )
+
+    @property
+    def is_classical(self) -> bool:
+        """Whether the pipeline holds no network."""
+        return self.model in CLASSICAL_MODELS
+
+    @field_validator("bands")
+    @classmethod
+    def _check_bands(
+        cls, value: list[tuple[float, float]] | None
+    ) -> list[tuple[float, float]] | None:
+        if value is None:
+            return value
+        if not value:
+            raise ValueError(
+                "bands is empty; leave it out, or give pairs such as [[8, 12], [12, 30]]"
+            )
+        for low, high in value:
+            if not 0 < low < high:
+                raise ValueError(f"band ({low}, {high}) Hz must satisfy 0 < low < high")
+        return value
+
+    @field_serializer("training")
+    def _dump_training(self, value: TrainingSpec | None) -> dict[str, Any] | None:
+        # Defaults must not turn into overrides when a spec goes through YAML and back.
+        return None if value is None else value.model_dump(exclude_unset=True)
+
+    @model_validator(mode="after")
+    def _check_fit_for_model(self) -> PipelineSpec:
+        if self.bands is not None and self.model != "ts_lr":
+            raise ValueError(
+                f"pipeline {self.name!r}: bands belong to model 'ts_lr', not {self.model!r}; "
+                "remove them"
+            )
+        if self.is_classical:
+            given = [f for f in ("training", "twin_of") if getattr(self, f) is not None]
+            if given:
+                raise ValueError(
+                    f"pipeline {self.name!r}: {' and '.join(given)} is for networks, "
+                    f"and {self.model!r} is none; remove it"
+                )
+        if self.twin_of is not None:
+            if self.twin_of == self.name:
+                raise ValueError(f"pipeline {self.name!r} cannot be its own twin; fix twin_of")
+            given = [f for f in ("training", "standardise") if getattr(self, f) is not None]
+            if given:
+                raise ValueError(
+                    f"pipeline {self.name!r} is the twin of {self.twin_of!r} and shares its "
+                    f"{' and '.join(given)}; set it there instead"
+                )
+        return self
+
+
+def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:
+    """Check a run's pipelines against each other.
+
+    Parameters
+    ----------
+    pipelines : sequence of PipelineSpec
+        All pipelines of a run.
+
+    Raises
+    ------
+    ValueError
+        If there is none, names repeat, or a twin names no network of the run, names another
+        twin, or gives a parameter another value than the pipeline it is compared with.
+    """
+    if not pipelines:
+        raise ValueError("pipelines is empty; give at least one")
+    by_name: dict[str, PipelineSpec] = {}
+    for spec in pipelines:
+        if spec.name in by_name:
+            raise ValueError(f"two pipelines are named {spec.name!r}; give each its own name")
+        by_name[spec.name] = spec
+    for spec in pipelines:
+        if spec.twin_of is None:
+            continue
+        parent = by_name.get(spec.twin_of)
+        if parent is None:
+            raise ValueError(
+                f"pipeline {spec.name!r}: twin_of names {spec.twin_of!r}, which is not a pipeline "
+                f"of this run; the pipelines are {', '.join(by_name)}"
+            )
+        if parent.is_classical or parent.twin_of is not None:
+            kind = "a classical pipeline" if parent.is_classical else "a twin itself"
+            raise ValueError(
+                f"pipeline {spec.name!r}: twin_of names {parent.name!r}, which is {kind}; "
+                "name a hyperbolic network"
+            )
+        for key in sorted(spec.params.keys() & parent.params.keys()):
+            if spec.params[key] != parent.params[key]:
+                raise ValueError(
+                    f"pipeline {spec.name!r}: params.{key} is {spec.params[key]!r} but "
+                    f"{parent.params[key]!r} in {parent.name!r}; twins share their parameters"
+                )
+
+
+def training_of(
+    spec: PipelineSpec, pipelines: Sequence[PipelineSpec], defaults: TrainingSpec
+) -> TrainingSpec:
+    """Return the training options that a pipeline really runs with.
+
+    Parameters
+    ----------
+    spec : PipelineSpec
+        The pipeline; a twin takes the options of the pipeline it is compared with.
+    pipelines : sequence of PipelineSpec
+        All pipelines of the run.
+    defaults : TrainingSpec
+        The run's options.
+
+    Returns
+    -------
+    TrainingSpec
+        Every field set.
+    """
+    source = spec
+    if spec.twin_of is not None:
+        source = next(p for p in pipelines if p.name == spec.twin_of)
+    return defaults.override(source.training)

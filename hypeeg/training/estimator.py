@@ -1,0 +1,417 @@
+"""The scikit-learn classifier that trains a network on one training loop, hyperbolic or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
+
+from hypeeg.training import persistence
+from hypeeg.training.callbacks import find_curvature
+from hypeeg.training.data import TrialDataset, split_validation
+from hypeeg.training.inputs import check_fit_data, check_predict_data
+from hypeeg.training.losses import class_weights
+from hypeeg.training.net import TrialNet, make_callbacks, make_net
+from hypeeg.training.options import check_training_options
+from hypeeg.training.randomness import (
+    deterministic_convolutions,
+    draw_seed,
+    isolated_rng,
+    resolve_device,
+    spawn_seeds,
+)
+
+
+class HyperbolicClassifier(
+    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
+    """Classifier around a network with hyperbolic parts; the base of every wing's estimator.
+
+    A subclass says which network: :meth:`_module_config` describes it as plain data (what a saved
+    model keeps) and :meth:`_build_module` makes it.  Everything else is here: a skorch net trains
+    it with :class:`hypeeg.optim.RiemannianAdamW`, which treats Euclidean parameters exactly as
+    ``torch.optim.AdamW`` does, so that a network and its Euclidean twin share one training loop.
+
+    The network has an attribute ``final_layer``, the input of which is the embedding.
+
+    Parameters
+    ----------
+    max_epochs : int, default 60
+        Passes over the training trials.
+    batch_size : int, default 64
+        Trials a step sees.
+    lr : float, default 2e-3
+        Learning rate at the start.
+    weight_decay : float, default 1e-2
+        Decoupled weight decay.
+    lr_schedule : "cosine" or None, default "cosine"
+        Cosine decay of the learning rate to 0 over `max_epochs`, one step an epoch.
+    curvature : "learned" or "fixed", default "learned"
+        Whether the curvature is trained.  Like the next four, of no effect on Euclidean networks.
+    c : float, default 1.0
+        Curvature magnitude at the start; the space has curvature -c.
+    curvature_lr : float, default 1e-2
+        Learning rate of log c.
+    curvature_move : "exp" or "scale", default "exp"
+        How parameters on the manifold follow a change of c.
+    curvature_gradient : "consistent" or "autograd", default "consistent"
+        Which derivative of the loss in c is followed.
+    early_stopping : bool, default False
+        Hold out validation trials, stop when their loss no longer falls, and keep the weights of
+        the best epoch.
+    patience : int, default 15
+        Epochs without a new minimum of the validation loss before stopping.
+    validation_fraction : float, default 0.2
+        Share of the trials held out, with the classes in proportion.
+    class_weight : "balanced", dict or None, default None
+        Weight of each class in the loss, keyed by label; classes left out weigh 1.
+    refresh_batch_norm : bool, default True
+        Compute batch-norm statistics anew from the training trials when training ends (and before
+        each validation), instead of predicting with running averages that few steps have moved.
+    device : str, default "auto"
+        ``"auto"`` takes CUDA, else MPS, else the CPU.
+    random_state : int, RandomState or None, default None
+        Seeds initial weights, dropout, order and split.  A fit never reads or changes the global
+        generators of torch and NumPy; with None it is seeded by the operating system.
+    callbacks : list of skorch callbacks or None, default None
+        Called besides the estimator's own.
+    verbose : int, default 0
+        Above 0, every epoch is logged (logger ``hypeeg.training.callbacks``, level INFO).
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+        Labels, sorted.
+    n_features_in_ : int
+        Features of 2-D input; second dimension (channels) of larger input.
+    feature_names_in_ : ndarray of str
+        Column names, when `X` was a data frame.
+    input_shape_ : tuple of int
+        Shape of one trial.
+    module_ : torch.nn.Module
+        The trained network.
+    net_ : skorch.NeuralNetClassifier
+        What trained it.
+    history_ : list of dict
+        One an epoch: ``epoch, train_loss, valid_loss, valid_acc, lr, dur`` (seconds);
+        ``valid_*`` are None without early stopping.
+    curvature_ : float or None
+        Curvature magnitude of the embedding; None for a Euclidean network.
+    curvature_history_ : list of float
+        Before training and after each epoch; empty for a Euclidean network.
+    n_iter_ : int
+        Epochs trained.
+    seed_ : int
+        The seed that was used: pass it as `random_state` to repeat the fit.
+    """
+
+    module_config_: dict[str, Any]
+    classes_: np.ndarray
+    input_shape_: tuple[int, ...]
+    net_: TrialNet
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int = 60,
+        batch_size: int = 64,
+        lr: float = 2e-3,
+        weight_decay: float = 1e-2,
+        lr_schedule: Literal["cosine"] | None = "cosine",
+        curvature: Literal["learned", "fixed"] = "learned",
+        c: float = 1.0,
+        curvature_lr: float = 1e-2,
+        curvature_move: Literal["exp", "scale"] = "exp",
+        curvature_gradient: Literal["consistent", "autograd"] = "consistent",
+        early_stopping: bool = False,
+        patience: int = 15,
+        validation_fraction: float = 0.2,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        refresh_batch_norm: bool = True,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.curvature = curvature
+        self.c = c
+        self.curvature_lr = curvature_lr
+        self.curvature_move = curvature_move
+        self.curvature_gradient = curvature_gradient
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.refresh_batch_norm = refresh_batch_norm
+        self.device = device
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # -- what a subclass says ---------------------------------------------------------------
+
+    def _module_config(self, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """Describe the network for these training trials, as data that JSON can hold."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _module_config and _build_module"
+        )
+
+    def _build_module(self, config: dict[str, Any]) -> torch.nn.Module:
+        """Make the network that a description stands for."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _module_config and _build_module"
+        )
+
+    def _shape_message(self, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+        """Say that trials have another shape than those of the fit."""
+        return (
+            f"X has trials of shape {got}, but {type(self).__name__} was fitted on trials of "
+            f"shape {expected}; prepare them as for the fit, or fit again"
+        )
+
+    # -- scikit-learn's contract ------------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []  # always float32
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "net_" in vars(self)
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_trials, n_features) or (n_trials, n_channels, n_times)
+            Trials; computed with in float32.
+        y : array-like, shape (n_trials,)
+            Labels: integers, strings, anything scikit-learn takes for classes.
+
+        Returns
+        -------
+        self
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used; the message says which and why.
+        TrainingDivergedError
+            If the loss or a weight stops being finite.
+        """
+        if "net_" in vars(self):
+            del self.net_  # a fit that fails leaves no half-new model behind
+        X, y = check_fit_data(self, X, y)
+        check_training_options(self)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds one class only ({classes.tolist()[0]!r}); {type(self).__name__} needs "
+                "at least two: check the labels or the selection of trials"
+            )
+        device = resolve_device(self.device)
+        seed = draw_seed(self.random_state)
+        torch_seed, order_seed, split_seed = spawn_seeds(seed, 3)
+        valid: np.ndarray | None = None
+        train = np.arange(len(X))
+        if self.early_stopping:
+            train, valid = split_validation(codes, self.validation_fraction, split_seed)
+        X_train = X if valid is None else X[train]
+        config = self._module_config(X_train, codes[train])
+        config["n_outputs"] = len(classes)
+        weights = class_weights(self.class_weight, classes, codes[train])
+        valid_set = None if valid is None else TrialDataset(X[valid], codes[valid], device)
+        with isolated_rng(torch_seed, device), deterministic_convolutions(device):
+            net = make_net(
+                self,
+                self._build_module(config),
+                device,
+                callbacks=make_callbacks(self),
+                order=torch.Generator().manual_seed(order_seed),
+                weights=weights,
+                valid_set=valid_set,
+            )
+            net.partial_fit(TrialDataset(X_train, codes[train], device))
+        self.classes_ = classes
+        self.input_shape_ = X.shape[1:]
+        self.seed_ = seed
+        self.module_config_ = config
+        self.history_ = _history_rows(net)
+        self.n_iter_ = len(self.history_)
+        self.curvature_history_ = dict(net.callbacks_)["curvature_history"].values_
+        self.net_ = net
+        self._n_features_out = net.embedding(TrialDataset(X[:1])).shape[1]
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute scores from which the predicted class follows.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_trials, ...)
+            Trials of the shape of the fit.
+
+        Returns
+        -------
+        ndarray, float32
+            For two classes, shape (n_trials,): the score of ``classes_[1]`` minus that of
+            ``classes_[0]``.  For more, shape (n_trials, n_classes): the network's outputs.
+        """
+        logits = self._logits(X)
+        scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+        return scores.numpy()
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Compute the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_trials, ...)
+            Trials of the shape of the fit.
+
+        Returns
+        -------
+        ndarray, shape (n_trials, n_classes), float32
+            In the order of `classes_`.
+        """
+        return torch.softmax(self._logits(X), dim=1).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_trials, ...)
+            Trials of the shape of the fit.
+
+        Returns
+        -------
+        ndarray, shape (n_trials,)
+            Members of `classes_`.
+        """
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(dim=1).numpy()]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute embeddings: the inputs of the network's ``final_layer``.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_trials, ...)
+            Trials of the shape of the fit.
+
+        Returns
+        -------
+        ndarray, shape (n_trials, n), float32
+            For a hyperbolic network, space parts of points of the hyperboloid of curvature
+            ``-curvature_``, time part ``sqrt(1 / curvature_ + |x|^2)``; for a Euclidean one, its
+            features.
+        """
+        check_is_fitted(self)
+        return self.net_.embedding(TrialDataset(self._checked(X))).numpy()
+
+    @property
+    def module_(self) -> torch.nn.Module:
+        """The trained network."""
+        return self.net_.module_
+
+    @property
+    def curvature_(self) -> float | None:
+        """Curvature magnitude of the embedding, None for a Euclidean network."""
+        curvature = find_curvature(self.module_)
+        return None if curvature is None else float(curvature.value)
+
+    # -- keeping ----------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fitted model to a folder, as ``config.json`` and ``model.safetensors``.
+
+        Parameters
+        ----------
+        folder : path
+            Made if missing.  A model that is there already is replaced; `callbacks` and
+            `random_state` objects are not kept.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        TypeError
+            If a parameter holds something that JSON cannot.
+        """
+        check_is_fitted(self)
+        return persistence.save_model(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            Where it is.
+        device : str, default "auto"
+            Where it shall compute; the device of the fit need not exist here.
+
+        Returns
+        -------
+        estimator
+            Fitted; on the same kind of device, its predictions are the same bits.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or one of its two files is missing.
+        ValueError
+            If the files are not a model of this class, do not belong together or are damaged.
+        """
+        return persistence.load_model(cls, Path(folder), device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A net's pickle holds device memory and an optimiser; weights and a description suffice,
+        # and can be read on a machine without the device.
+        state = dict(super().__getstate__())
+        if state.pop("net_", None) is not None:
+            state["_weights"] = {k: v.cpu() for k, v in self.module_.state_dict().items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        weights = state.pop("_weights", None)
+        super().__setstate__(state)
+        if weights is not None:
+            persistence.rebuild(self, weights)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        return check_predict_data(self, X, self.input_shape_)
+
+    def _logits(self, X: Any) -> torch.Tensor:
+        check_is_fitted(self)
+        return self.net_.logits(TrialDataset(self._checked(X)))
+
+
+def _history_rows(net: TrialNet) -> list[dict[str, Any]]:
+    columns = ("epoch", "train_loss", "valid_loss", "valid_acc", "lr", "dur")
+    return [{name: row.get(name) for name in columns} for row in net.history]

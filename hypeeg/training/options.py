@@ -1,0 +1,52 @@
+"""Check of the training options, when a fit starts."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+_INTEGERS = {"max_epochs": 1, "batch_size": 1, "patience": 1}
+_NUMBERS = ("lr", "curvature_lr", "c", "validation_fraction")
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "lr_schedule": ("cosine", None),
+    "curvature": ("learned", "fixed"),
+    "curvature_move": ("exp", "scale"),
+    "curvature_gradient": ("consistent", "autograd"),
+}
+
+
+def check_training_options(estimator: Any) -> None:
+    """Check the training parameters of an estimator.
+
+    Parameters
+    ----------
+    estimator : HyperbolicClassifier
+        Being fitted.
+
+    Raises
+    ------
+    ValueError
+        Naming the first parameter that cannot be used, its value and what it may be.
+    """
+    for name, low in _INTEGERS.items():
+        value = getattr(estimator, name)
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+            raise ValueError(f"{name}={value!r} must be an integer of {low} or more")
+    for name in _NUMBERS:
+        if not _is_finite(getattr(estimator, name)) or getattr(estimator, name) <= 0:
+            raise ValueError(f"{name}={getattr(estimator, name)!r} must be a number above 0")
+    if not _is_finite(estimator.weight_decay) or estimator.weight_decay < 0:
+        raise ValueError(f"weight_decay={estimator.weight_decay!r} must be a number of 0 or more")
+    if estimator.validation_fraction >= 1:
+        raise ValueError(
+            f"validation_fraction={estimator.validation_fraction!r} must lie between 0 and 1"
+        )
+    for name, allowed in _CHOICES.items():
+        value = getattr(estimator, name)
+        if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
+            raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
