@@ -135,7 +135,19 @@ class Curvature(nn.Module):
             return moved if moved.dtype == torch.float64 else t.to(moved.device, torch.float64)
 
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        self._restore_type()
         return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._restore_type()
+
+    def _restore_type(self) -> None:
+        # to_empty() and load_state_dict(assign=True) put a plain nn.Parameter in its place.
+        log_c = self.log_c
+        if not isinstance(log_c, CurvatureParameter):
+            data = log_c.data if log_c.device.type == "mps" else log_c.data.double()
+            self.log_c = CurvatureParameter(data, log_c.requires_grad, self.bounds)
 
     def extra_repr(self) -> str:
         """Describe the curvature in the module's repr."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hypeeg.geometry.lorentz import _curvature, _hypot1, _unit_norm, prepare
+from hypeeg.geometry.numerics import as_curvature, hypot1, prepare, unit_norm
 
 
 def lorentz_to_poincare(x: Tensor, c: Tensor | float) -> Tensor:
@@ -27,8 +27,8 @@ def lorentz_to_poincare(x: Tensor, c: Tensor | float) -> Tensor:
         ``x / (1 + sqrt(c) x_t)``, of norm below ``1/sqrt(c)``.
     """
     (x,) = prepare(x)
-    c = _curvature(c, x)
-    return x / (1 + _hypot1(_unit_norm(x, c)))
+    c = as_curvature(c, x)
+    return x / (1 + hypot1(unit_norm(x, c)))
 
 
 def poincare_to_lorentz(p: Tensor, c: Tensor | float) -> Tensor:
@@ -44,9 +44,9 @@ def poincare_to_lorentz(p: Tensor, c: Tensor | float) -> Tensor:
     Returns
     -------
     Tensor, shape (..., n)
-        ``2 p / (1 - c|p|^2)``; ``inf`` on the boundary and ``nan`` outside the ball.
+        ``2 p / (1 - c|p|^2)``; not finite on the boundary, ``nan`` outside the ball.
     """
     (p,) = prepare(p)
-    radius = _unit_norm(p, _curvature(c, p))
+    radius = unit_norm(p, as_curvature(c, p))
     gap = (1 - radius) * (1 + radius)
     return 2 * p / torch.where(gap >= 0, gap, torch.nan)

@@ -1,0 +1,126 @@
+"""The numerics under the Lorentz model: norms and the chord, without cancellation or overflow.
+
+Conventions are those of :mod:`hypeeg.geometry.lorentz`. Here ``c`` is already a tensor of the
+points' dtype, and norms keep their last dimension.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def prepare(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Raise half-precision tensors to float32 and leave the others as they are."""
+    return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
+
+
+def as_curvature(c: Tensor | float, like: Tensor) -> Tensor:
+    """Return ``c`` in the dtype and on the device of ``like``."""
+    if isinstance(c, Tensor):
+        return c.to(dtype=like.dtype) if c.dim() == 0 else c.to(dtype=like.dtype)[..., None]
+    return torch.as_tensor(c, dtype=like.dtype, device=like.device)
+
+
+def vector_norm(x: Tensor) -> Tensor:
+    """Return the Euclidean norm over the last dimension, kept, without overflow.
+
+    The gradient at zero is zero.
+    """
+    huge = x.detach().abs().amax(-1, keepdim=True) > 2.0**60
+    scale = torch.where(huge, 2.0**-66, 1.0).to(x.dtype)
+    norm: Tensor = torch.linalg.vector_norm(x * scale, dim=-1, keepdim=True)
+    return norm / scale
+
+
+def hypot1(p: Tensor) -> Tensor:
+    """Return ``sqrt(1 + p^2)`` without overflow."""
+    return torch.hypot(p, torch.ones_like(p))
+
+
+def unit_norm(x: Tensor, c: Tensor) -> Tensor:
+    """Return ``sqrt(c) |x_s|``, which is sinh of sqrt(c) times the distance to the origin."""
+    return torch.sqrt(c) * vector_norm(x)
+
+
+def tangent_norm(x: Tensor, u: Tensor, c: Tensor) -> Tensor:
+    """Return the Riemannian norm of ``u`` at ``x``, last dimension kept."""
+    return vector_norm(flatten_tangent(x, u, c))
+
+
+def flatten_tangent(x: Tensor, u: Tensor, c: Tensor) -> Tensor:
+    """Return ``(..., n + 1)`` vectors whose Euclidean products are the Riemannian ones at ``x``.
+
+    Far from the origin: the part of ``u`` across the ray, and the radial part over
+    ``sqrt(c) x_t``. Near it, where the ray has no derivative: ``u`` carried to the origin.
+    """
+    norm_x = vector_norm(x)
+    p = torch.sqrt(c) * norm_x
+    gamma = hypot1(p)
+    far = p >= 1
+    n = torch.where(far, x, 0.0) / torch.where(far, norm_x, 1.0)
+    close = torch.where(far, 0.0, x)
+    radial = (n * u).sum(-1, keepdim=True)
+    carried = c * (close * u).sum(-1, keepdim=True) / (gamma * (1 + gamma)) * close
+    return torch.cat([u - radial * n - carried, radial / gamma], dim=-1)
+
+
+def lorentz_chord(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+    """Return ``2 sinh(sqrt(c) d / 2)``, the Lorentz chord of unit curvature, last dim kept."""
+    return chord_parts(x, y, c)[0]
+
+
+def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the chord, its angular part and ``sinh(a - b)``.
+
+    With a, b the scaled radii, p = sinh a, q = sinh b and theta the angle between the points,
+    ``2 (cosh sqrt(c)d - 1) = 2 (cosh(a - b) - 1) + 2 p q (1 - cos theta)``: a radial and an angular
+    part, both non-negative. Both come from differences of coordinates, formed first. Each point
+    is scaled to about unit length by a power of two, which is exact, so that nothing overflows
+    and the difference of directions loses no digits when the radii differ.
+    """
+    root = torch.sqrt(c)
+    norm_x, norm_y = vector_norm(x), vector_norm(y)
+    p, q = root * norm_x, root * norm_y
+    safe_x, safe_y = torch.where(p > 0, norm_x, 1.0), torch.where(q > 0, norm_y, 1.0)
+    apart = (p > 0) & (q > 0)
+    with torch.no_grad():
+        most = math.log2(torch.finfo(x.dtype).max) - 2
+        log_x, log_y = torch.log2(safe_x), torch.log2(safe_y)
+        steps = torch.round(log_x - log_y)  # 0 for points of like length: one scale for both
+        exponent = -torch.round(log_x)
+        scale_x = torch.exp2(exponent.clamp(-most, most))
+        scale_y = torch.exp2((exponent + steps).clamp(-most, most))
+        largest = torch.maximum(p, q)
+        largest = torch.where(largest > 0, largest, 1.0)
+    x_scaled, y_scaled = x * scale_x, y * scale_y
+    difference, total = x_scaled - y_scaled, x_scaled + y_scaled
+    length_x, length_y = safe_x * scale_x, safe_y * scale_y
+    t = length_x + length_y
+    squares = (difference * total).sum(-1, keepdim=True)  # |x|^2 - |y|^2, scaled
+
+    # (|x|^2 - |y|^2) c / largest: from the coordinates where the radii are alike.
+    alike = squares * (root / scale_x / largest) * (root / scale_x)
+    radial = torch.where(steps == 0, alike, (p - q) * (p / largest + q / largest))
+    weight = p / largest * hypot1(q) + q / largest * hypot1(p)
+    s = radial / torch.where(weight > 0, weight, 1.0)
+    # In this order the derivative survives s = 1e30: 2 / (1 + hypot)^2 would underflow.
+    radial_chord = s / torch.sqrt((1 + hypot1(s)) / 2)
+
+    # The difference of the unit vectors, times the harmonic mean of the scaled lengths.
+    across = difference - total * (squares / t / t)
+    opening = vector_norm(across) * (t / (2 * length_x * length_y))  # 2 sin(theta / 2)
+    angular_chord = opening * torch.sqrt(root * safe_x) * torch.sqrt(root * safe_y)
+    angular_chord = torch.where(apart, angular_chord, 0.0)
+
+    zero = (radial_chord == 0) & (angular_chord == 0)
+    chord = torch.hypot(torch.where(zero, 1.0, radial_chord), angular_chord)
+    # A point at the origin has no direction to differentiate; x.y, which is zero there, has one.
+    touch = torch.where(apart, 0.0, (x * y).sum(-1, keepdim=True))
+    chord = chord - c * touch / chord
+    chord = torch.where(zero, 0.0, chord)
+    # Infinite coordinates are beyond the dtype: so is the distance. NaN stays NaN.
+    beyond = torch.isinf(norm_x) | torch.isinf(norm_y)
+    return torch.where(beyond, (norm_x + norm_y).detach(), chord), angular_chord, s
