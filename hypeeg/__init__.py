@@ -27,7 +27,7 @@ _LAZY = {
     "ManifoldParameter": "hypeeg.geometry.manifold",
     "RiemannianAdamW": "hypeeg.optim.riemannian",
 }
-_SUBMODULES = {"eeg", "experiments", "geometry", "nn", "optim", "training"}
+_SUBMODULES = {"eeg", "experiments", "geometry", "nn", "optim", "training", "viz"}
 
 __all__ = ["__version__", *sorted(_LAZY)]
 

@@ -1,0 +1,148 @@
+"""Pieces of screen that several pages show."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import streamlit as st
+
+from hypeeg_app.runs import UNFINISHED, Run, list_runs, runs_root
+
+RUN_KEY = "run"
+REQUEST_KEY = "requested-run"
+
+Color = Literal["green", "blue", "orange", "red", "gray"]
+
+_STATES: dict[str, tuple[str, Color, str]] = {
+    "done": (":material/check_circle:", "green", "Every fold finished."),
+    "running": (":material/progress_activity:", "blue", "Going on."),
+    "planned": (":material/schedule:", "blue", "Reading data; no fold has begun."),
+    "failed": (":material/error:", "red", "Some folds failed, or the run ended early."),
+    "cancelled": (":material/cancel:", "orange", "Ended by its user."),
+    "interrupted": (":material/power_off:", "orange", "Its process is gone."),
+    "unreadable": (":material/broken_image:", "gray", "The folder cannot be read."),
+}
+
+
+def choose_run() -> None:
+    """Put the choice of a run into the sidebar and keep it for every page."""
+    runs = list_runs(runs_root())
+    st.session_state["runs"] = runs
+    if not runs:
+        st.session_state.pop("chosen", None)
+        return
+    names = [run.name for run in runs]
+    if REQUEST_KEY in st.session_state:
+        st.session_state[RUN_KEY] = st.session_state.pop(REQUEST_KEY)
+    if st.session_state.get(RUN_KEY) not in names:
+        # The folder was removed, or this is the first visit.
+        st.session_state.pop(RUN_KEY, None)
+    name = st.sidebar.selectbox("Run", names, key=RUN_KEY, bind="query-params")
+    chosen = runs[names.index(name)]
+    st.session_state["chosen"] = chosen
+    with st.sidebar:
+        show_state(chosen)
+
+
+def request_run(name: str) -> None:
+    """Make another run the chosen one, and draw the page anew."""
+    # The sidebar's widget cannot be changed after it was drawn: the next pass takes this over.
+    st.session_state[REQUEST_KEY] = name
+    st.rerun()
+
+
+def all_runs() -> list[Run]:
+    """Return the runs this visit of the page was made with."""
+    return list(st.session_state.get("runs", []))
+
+
+def chosen_run() -> Run:
+    """Return the chosen run; without any, explain how to make one and end the page."""
+    run = st.session_state.get("chosen")
+    if run is None:
+        explain_no_runs(runs_root())
+        st.stop()
+    return run
+
+
+def explain_no_runs(root: Path) -> None:
+    """Show what to do when there is nothing to show."""
+    with st.container(border=True):
+        st.subheader("No runs yet", anchor=False)
+        st.markdown(
+            "A run trains pipelines on a data set and leaves a folder behind; this dashboard "
+            "shows what is in it. The first one needs no recordings and takes a few minutes:"
+        )
+        st.code("make run", language="bash")
+        st.markdown("or, where hypeeg is installed as a package:")
+        st.code(f"hypeeg run quickstart --out {root}", language="bash")
+        st.caption(f"Looked in `{root}`. Start with `hypeeg app --runs DIR` to look elsewhere.")
+        if st.button("Look again", icon=":material/refresh:"):
+            st.rerun()
+
+
+def show_state(run: Run) -> None:
+    """Show the state of a run as a badge."""
+    icon, color, meaning = _STATES.get(run.state, (":material/help:", "gray", ""))
+    st.badge(run.state, icon=icon, color=color, help=meaning or None)
+
+
+def page_header(title: str, run: Run) -> None:
+    """Show the title of a page about one run, and what keeps the run from being complete."""
+    st.title(title, anchor=False)
+    parts = [f"**{run.title or run.name}**"]
+    if run.dataset:
+        parts.append(f":material/database: {run.dataset}")
+    if run.kind:
+        parts.append(f":material/call_split: {run.kind.replace('_', ' ')}")
+    st.markdown(" · ".join(parts))
+    show_problems(run)
+
+
+def show_problems(run: Run) -> None:
+    """Say why a run is not to be trusted as complete."""
+    counted = f"{run.n_finished} of {run.n_tasks} folds" if run.n_tasks else "no fold yet"
+    if run.state == "unreadable":
+        st.error(f"This folder cannot be read: {run.problem}", icon=":material/broken_image:")
+        st.stop()
+    if run.state in ("planned", "running"):
+        st.info(f"This run is going on: {counted}.", icon=":material/progress_activity:")
+    elif run.state in UNFINISHED or run.state == "cancelled":
+        why = "was ended by its user" if run.state == "cancelled" else "lost its process"
+        st.warning(
+            f"This run {why} after {counted}. What follows is not the whole.",
+            icon=":material/warning:",
+        )
+    elif run.state == "failed":
+        text = f"{run.n_failed} of {run.n_tasks} folds failed." if run.n_failed else ""
+        st.error(" ".join(filter(None, [text, run.error])) or "The run failed.")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration for people."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def chart(figure: Any, key: str, alt: str, **options: Any) -> Any:
+    """Show a Plotly figure the way all pages do."""
+    return st.plotly_chart(
+        figure,
+        key=key,
+        alt=alt,
+        width="stretch",
+        config={
+            "displaylogo": False,
+            "scrollZoom": options.pop("zoom", False),
+            "modeBarButtonsToRemove": ["autoScale2d", "zoom2d"],
+            "toImageButtonOptions": {"format": "svg", "filename": key},
+        },
+        **options,
+    )

@@ -1,0 +1,40 @@
+"""Figures from arrays: the Poincaré disk, scores and curvature, as Plotly objects.
+
+Nothing here imports torch, so that screens stay light; Plotly itself loads with the first figure.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypeeg.viz.curvature import curvature_figure as curvature_figure
+    from hypeeg.viz.embeddings import disk_figure as disk_figure
+    from hypeeg.viz.embeddings import picture_figure as picture_figure
+    from hypeeg.viz.picture import Picture as Picture
+    from hypeeg.viz.picture import picture_of as picture_of
+    from hypeeg.viz.scores import scores_figure as scores_figure
+    from hypeeg.viz.scores import sessions_figure as sessions_figure
+
+_LAZY = {
+    "Picture": "picture",
+    "curvature_figure": "curvature",
+    "disk_figure": "embeddings",
+    "picture_figure": "embeddings",
+    "picture_of": "picture",
+    "scores_figure": "scores",
+    "sessions_figure": "scores",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"hypeeg.viz.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'hypeeg.viz' has no attribute {name!r}; it offers {__all__}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,352 @@
+"""Embeddings as a Plotly figure: the Poincaré disk, or the plane of a Euclidean network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from hypeeg.viz.disk import geodesic
+from hypeeg.viz.palette import (
+    FAINT,
+    FAINTEST,
+    MAX_CATEGORIES,
+    NEUTRAL,
+    SCALE,
+    WORSE,
+    categories,
+    style,
+)
+from hypeeg.viz.picture import Around, Picture, picture_of
+
+WEBGL_ABOVE = 3000
+"""More points than this are drawn by the graphics card; fewer look better as SVG."""
+
+
+def disk_figure(
+    embeddings: np.ndarray,
+    curvature: float | np.ndarray | None = None,
+    color: Sequence[Any] | np.ndarray | None = None,
+    hover: Sequence[str] | None = None,
+    *,
+    around: Around = "origin",
+    centre: int | None = None,
+    **options: Any,
+) -> go.Figure:
+    """Draw embeddings in the Poincaré disk, or in a plane if they are Euclidean.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (n_points, n)
+        Space parts of hyperboloid points (or plain vectors); n above 2 is reduced, see
+        :func:`hypeeg.viz.picture.picture_of`.
+    curvature : float or ndarray of shape (n_points,) or None
+        Curvature magnitudes; None or NaN for Euclidean vectors.
+    color : sequence, optional
+        One value a point; numbers (float) get a colour scale, everything else categories.
+    hover : sequence of str, optional
+        Text shown when a point is pointed at (``<br>`` breaks lines).
+    around : {"origin", "centroid"}
+        What lies in the middle before any reduction.
+    centre : int, optional
+        Point that is moved into the middle of the finished picture.
+    **options
+        Passed to :func:`picture_figure`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = np.random.default_rng(0).normal(size=(50, 8))
+    >>> figure = disk_figure(points, curvature=1.5, color=["left", "right"] * 25)
+    >>> figure.write_html("disk.html")  # doctest: +SKIP
+    """
+    picture = picture_of(embeddings, curvature, around)
+    if centre is not None:
+        picture = picture.centred_on(centre)
+    return picture_figure(picture, color, hover, **options)
+
+
+def picture_figure(
+    picture: Picture,
+    color: Sequence[Any] | np.ndarray | None = None,
+    hover: Sequence[str] | None = None,
+    *,
+    color_name: str = "",
+    marked: int | None = None,
+    neighbours: Sequence[int] = (),
+    fit: bool | None = None,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    height: int = 640,
+) -> go.Figure:
+    """Draw a finished picture.
+
+    Parameters
+    ----------
+    picture : Picture
+        Points in the plane.
+    color, hover
+        As in :func:`disk_figure`.
+    color_name : str
+        What the colours stand for.
+    marked : int, optional
+        Point with a ring around it.
+    neighbours : sequence of int
+        Points joined to the marked one by geodesics.
+    fit : bool, optional
+        Show the part of the plane where the points are instead of the whole disk.  By default
+        the whole disk is shown as soon as the points reach halfway to its boundary.
+    styles : mapping, optional
+        Marker properties (``color``, ``symbol``) of single categories.
+    height : int
+        Pixels.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Equal aspect.  Every point carries its position in the data as ``customdata``.
+
+    Raises
+    ------
+    ValueError
+        If `color` or `hover` do not have one entry a point.
+    """
+    n = len(picture.points)
+    for name, values in (("color", color), ("hover", hover)):
+        if values is not None and len(values) != n:
+            raise ValueError(f"{name} has {len(values)} entries for {n} points; give one each")
+    figure = go.Figure()
+    reach = _reach(picture, fit)
+    if picture.hyperbolic:
+        _add_disk(figure, picture, reach)
+    if marked is not None and len(neighbours):
+        _add_geodesics(figure, picture, marked, neighbours)
+    _add_points(figure, picture, color, hover, color_name, styles or {})
+    if marked is not None:
+        _add_mark(figure, picture.points[marked])
+    axis: dict[str, Any] = {
+        "visible": not picture.hyperbolic,
+        "showgrid": not picture.hyperbolic,
+        "zeroline": not picture.hyperbolic,
+        "showticklabels": not picture.hyperbolic,
+        "range": [-reach, reach],
+        "constrain": "domain",
+    }
+    names = ("PC 1", "PC 2") if picture.reduced else ("x", "y")
+    # A chosen point has a ring of its own: the others need not fade.
+    figure.update_traces(unselected={"marker": {"opacity": 0.85}}, selector={"mode": "markers"})
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        xaxis={**axis, "title": {"text": names[0]}},
+        yaxis={**axis, "title": {"text": names[1]}, "scaleanchor": "x", "scaleratio": 1},
+        legend={
+            "title": {"text": color_name},
+            "itemsizing": "constant",
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.0,
+            "x": 0,
+        },
+        hovermode="closest",
+        dragmode="pan",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+    )
+    return figure
+
+
+def _reach(picture: Picture, fit: bool | None) -> float:
+    """Return half the width of what is shown."""
+    largest = float(np.max(np.abs(picture.points), initial=0.0))
+    if not picture.hyperbolic:
+        return 1.12 * largest or 1.0
+    whole = 1.04
+    if fit is None:
+        fit = largest < 0.5
+    near = 1.2 * largest
+    # A disk cut off at its sides shows less than the whole one, for little gain.
+    return near if fit and 0.0 < near < 0.75 else whole
+
+
+def _add_disk(figure: go.Figure, picture: Picture, reach: float) -> None:
+    """Add the unit circle and circles of equal distance around the middle, with their labels."""
+    figure.add_trace(
+        go.Scatter(
+            **_circle(1.0),
+            mode="lines",
+            line={"color": NEUTRAL, "width": 1.6},
+            fill="toself",
+            fillcolor=FAINTEST,
+            hoverinfo="skip",
+            showlegend=False,
+            name="boundary",
+        )
+    )
+    c = picture.c or 1.0
+    radii = ring_distances(reach, c)
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for distance in radii:
+        circle = _circle(math.tanh(math.sqrt(c) * distance / 2.0))
+        xs += [*circle["x"], None]
+        ys += [*circle["y"], None]
+    figure.add_trace(
+        go.Scatter(
+            x=xs,
+            y=ys,
+            mode="lines",
+            line={"color": FAINT, "width": 1, "dash": "dot"},
+            hoverinfo="skip",
+            showlegend=False,
+            name="rings",
+        )
+    )
+    unit = "" if picture.c is not None else " /√c"
+    diagonal = math.sqrt(0.5)
+    for distance in radii:
+        at = math.tanh(math.sqrt(c) * distance / 2.0) * diagonal
+        figure.add_annotation(
+            x=at,
+            y=-at,
+            text=f"{distance:g}{unit}",
+            showarrow=False,
+            xanchor="left",
+            yanchor="top",
+            font={"color": NEUTRAL, "size": 11},
+        )
+
+
+def ring_distances(reach: float, c: float) -> list[float]:
+    """Return two to five round hyperbolic distances whose circles fit into what is shown.
+
+    Parameters
+    ----------
+    reach : float
+        Half the width of what is shown, in units of the disk's radius.
+    c : float
+        Curvature magnitude.
+
+    Returns
+    -------
+    list of float
+        Multiples of 1, 2 or 5 times a power of ten.
+    """
+    # Circles beyond 0.97 of the radius could not be told from the boundary.
+    farthest = 2.0 * math.atanh(min(reach, 0.97)) / math.sqrt(c)
+    power = 10.0 ** math.floor(math.log10(farthest))
+    steps = [m * power * scale for scale in (0.1, 1.0) for m in (1, 2, 5)]
+    step = next(s for s in steps if farthest / s < 6)
+    return [round(step * i, 12) for i in range(1, int(farthest / step) + 1)]
+
+
+def _circle(radius: float) -> dict[str, np.ndarray]:
+    angle = np.linspace(0.0, 2.0 * np.pi, 181)
+    return {"x": radius * np.cos(angle), "y": radius * np.sin(angle)}
+
+
+def _add_geodesics(
+    figure: go.Figure, picture: Picture, marked: int, neighbours: Sequence[int]
+) -> None:
+    start = picture.points[marked]
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for other in neighbours:
+        end = picture.points[other]
+        line = geodesic(start, end) if picture.hyperbolic else np.stack([start, end])
+        xs += [*line[:, 0], None]
+        ys += [*line[:, 1], None]
+    figure.add_trace(
+        go.Scatter(
+            x=xs,
+            y=ys,
+            mode="lines",
+            line={"color": NEUTRAL, "width": 1.4},
+            hoverinfo="skip",
+            name="nearest trials",
+            showlegend=True,
+        )
+    )
+
+
+def _add_mark(figure: go.Figure, point: np.ndarray) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=[point[0]],
+            y=[point[1]],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 20, "color": WORSE, "line": {"width": 2.5}},
+            hoverinfo="skip",
+            name="chosen trial",
+        )
+    )
+
+
+def _add_points(
+    figure: go.Figure,
+    picture: Picture,
+    color: Sequence[Any] | np.ndarray | None,
+    hover: Sequence[str] | None,
+    color_name: str,
+    styles: Mapping[str, Mapping[str, Any]],
+) -> None:
+    n = len(picture.points)
+    draw = go.Scattergl if n > WEBGL_ABOVE else go.Scatter
+    texts = np.asarray(hover if hover is not None else [f"trial {i}" for i in range(n)], object)
+    size = 9 if n <= 300 else 7 if n <= 2000 else 5
+    # Outlines part points that overlap; among thousands they hide them.
+    outline = 0.7 if n <= 2000 else 0
+
+    def add(index: np.ndarray, name: str, marker: dict[str, Any], legend: bool) -> None:
+        figure.add_trace(
+            draw(
+                x=picture.points[index, 0],
+                y=picture.points[index, 1],
+                mode="markers",
+                name=name,
+                text=texts[index],
+                hovertemplate="%{text}<extra></extra>",
+                customdata=index,
+                marker={
+                    "size": size,
+                    "opacity": 0.85,
+                    "line": {"width": outline, "color": "rgba(255, 255, 255, 0.7)"},
+                    **marker,
+                },
+                showlegend=legend,
+            )
+        )
+
+    everyone = np.arange(n)
+    if color is None:
+        add(everyone, "trials", style(0), legend=False)
+        return
+    values = np.asarray(color)
+    names = categories(values)
+    if np.issubdtype(values.dtype, np.floating):
+        add(everyone, color_name, _scale(values.astype(float), color_name), legend=False)
+    elif len(names) > MAX_CATEGORIES:
+        order = {name: number for number, name in enumerate(names)}
+        ranks = np.array([order[str(value)] for value in values], dtype=float)
+        bar = _scale(ranks, color_name)
+        shown = np.linspace(0, len(names) - 1, 6).round().astype(int)
+        bar["colorbar"] |= {"tickvals": shown, "ticktext": [names[i] for i in shown]}
+        add(everyone, color_name, bar, legend=False)
+    else:
+        text = np.array([str(value) for value in values])
+        for number, name in enumerate(names):
+            marker = {**style(number), **styles.get(name, {})}
+            add(np.flatnonzero(text == name), name, marker, legend=True)
+
+
+def _scale(values: np.ndarray, name: str) -> dict[str, Any]:
+    return {
+        "color": values,
+        "colorscale": SCALE,
+        "colorbar": {"title": {"text": name}, "thickness": 12, "len": 0.6},
+    }
