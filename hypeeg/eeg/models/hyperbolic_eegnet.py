@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from braindecode.models import EEGNet
@@ -22,8 +23,8 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
     at each of the ``T`` remaining time steps are lifted to a point of the hyperboloid
     and rescaled to the maximum distance [2]_; Lorentz linear layers act on the points (as a 1x1
     convolution does); the hyperbolic concatenation over time is the embedding, and a Lorentz
-    multinomial logistic regression or prototypes classify it. The scales of lift and head
-    cancel as ``c -> 0``, where the network becomes an EEGNet.
+    multinomial logistic regression or prototypes classify it. The scales of
+    lift, rescaling and head cancel as ``c -> 0``, where the network becomes an EEGNet.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         Initial curvature magnitude; the space has curvature ``-c``.
     learnable_curvature : bool, default True
     lift_scale : float, default 1.0
-        Factor on EEGNet's features before the lift; the head's temperature is its inverse.
+        Factor on EEGNet's features before the lift.
     rescale_slope : float, default 3.0
         Slope of the maximum-distance rescaling, at least 2.65.
     chs_info : list of dict, optional
@@ -146,6 +147,8 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
                 self.add_module(name, layer)
         n_features, n_steps = int(encoder.F2), int(encoder.final_conv_length)
         self.lift_scale = lift_scale
+        # Lift and rescaling shrink short features by this factor; the head undoes it.
+        self.shrink = lift_scale * math.atanh(0.99) / rescale_slope
         manifold = Lorentz(c, learnable_curvature)
         self.add_module("steps", Rearrange("batch features 1 time -> batch time features"))
         self.add_module("lift", Lift(manifold, self.lift_scale))
@@ -167,17 +170,15 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         self, in_features: int, n_outputs: int, manifold: Lorentz
     ) -> LorentzMLR | LorentzPrototypes:
         if self.head == "prototypes":
-            temperature = self.lift_scale**2
             return LorentzPrototypes(
-                in_features, n_outputs, manifold=manifold, temperature=temperature
+                in_features, n_outputs, manifold=manifold, temperature=self.shrink**2
             )
-        temperature = 1 / self.lift_scale
         return LorentzMLR(
             in_features,
             n_outputs,
             manifold=manifold,
             max_norm=self.norm_rate if self.final_layer_with_constraint else None,
-            temperature=temperature,
+            temperature=1 / self.shrink,
         )
 
     def reset_head(self, n_outputs: int) -> None:

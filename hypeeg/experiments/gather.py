@@ -1,0 +1,192 @@
+"""Put the results of single tasks together: one scores table, one file of embeddings a pipeline."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hypeeg.experiments.spec import slug
+from hypeeg.experiments.store import RunFolder, replace_file
+
+logger = logging.getLogger(__name__)
+
+SCORE_COLUMNS = (
+    "dataset",
+    "subject",
+    "session",
+    "fold",
+    "seed",
+    "pipeline",
+    "score",
+    "fit_time",
+    "predict_time",
+    "accuracy",
+    "curvature",
+    "n_train",
+    "n_test",
+    "time",
+    "samples",
+    "samples_test",
+    "n_classes",
+    "channels",
+    "n_sessions",
+)
+"""Columns of ``scores.csv``; the last six are those of MOABB's result tables.
+
+``time`` repeats ``fit_time`` (seconds).  As in MOABB, ``samples`` counts all trials of a session
+within sessions and the training trials across subjects.
+"""
+
+_TRIAL_ARRAYS = (
+    "embedding",
+    "curvature",
+    "y_true",
+    "y_pred",
+    "proba",
+    "subject",
+    "session",
+    "fold",
+    "seed",
+    "trial",
+)
+
+
+def scores_frame(
+    records: Iterable[dict[str, Any]], dataset: str, kind: str, n_sessions: int
+) -> pd.DataFrame:
+    """Return the scores of finished tasks, one row a tested session.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Lines of ``folds.jsonl``; failed tasks add no row.
+    dataset : str
+        Name of the data set.
+    kind : {"within_session", "cross_subject"}
+        What was evaluated.
+    n_sessions : int
+        Sessions a subject has, for MOABB's column of that name.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SCORE_COLUMNS`, in the order of the tasks.
+    """
+    rows = []
+    for record in sorted(records, key=lambda r: int(r["task"])):
+        if record["status"] != "done":
+            continue
+        n_train = record["n_train"]
+        for row in record["scores"]:
+            n_test = row["n_test"]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "subject": record["subject"],
+                    "session": row["session"],
+                    "fold": record["fold"],
+                    "seed": record["seed"],
+                    "pipeline": record["pipeline"],
+                    "score": row["score"],
+                    "fit_time": record["fit_time"],
+                    "predict_time": record["predict_time"],
+                    "accuracy": row["n_correct"] / n_test,
+                    "curvature": record["curvature"],
+                    "n_train": n_train,
+                    "n_test": n_test,
+                    "time": record["fit_time"],
+                    "samples": n_train + n_test if kind == "within_session" else n_train,
+                    "samples_test": n_test,
+                    "n_classes": row["n_classes"],
+                    "channels": record["n_channels"],
+                    "n_sessions": n_sessions,
+                }
+            )
+    frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    return frame.astype({"curvature": float})
+
+
+def gather_parts(folder: RunFolder, records: Sequence[dict[str, Any]]) -> None:
+    """Write ``embeddings/``, ``history.csv`` and ``curvature_history.csv`` from the tasks' parts.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    records : sequence of dict
+        Its finished tasks; parts without a record do not count.
+    """
+    done = sorted((r for r in records if r["status"] == "done"), key=lambda r: int(r["task"]))
+    trials: dict[str, list[dict[str, np.ndarray]]] = {}
+    losses: list[dict[str, Any]] = []
+    curvatures: list[dict[str, Any]] = []
+    for record in done:
+        with np.load(folder.part(int(record["task"])), allow_pickle=False) as part:
+            arrays = {name: part[name] for name in part.files}
+        keys = {k: record[k] for k in ("pipeline", "subject", "session", "fold", "seed")}
+        for epoch, row in enumerate(json.loads(str(arrays["history"])), start=1):
+            losses.append({**keys, **row, "epoch": epoch})
+        # Epoch 0 is the curvature before training.
+        for epoch, c in enumerate(arrays["curvature_history"]):
+            curvatures.append({**keys, "epoch": epoch, "c": float(c)})
+        if "y_true" in arrays:
+            trials.setdefault(str(record["pipeline"]), []).append(arrays)
+    _write_csv(folder.path / "history.csv", losses, ("epoch",))
+    _write_csv(folder.path / "curvature_history.csv", curvatures, ("epoch", "c"))
+    for pipeline, parts in trials.items():
+        _write_embeddings(folder.path / "embeddings" / f"{slug(pipeline)}.npz", parts)
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]], last: Sequence[str]) -> None:
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        frame = pd.DataFrame(columns=["pipeline", "subject", "session", "fold", "seed", *last])
+    first = ["pipeline", "subject", "session", "fold", "seed", "epoch"]
+    frame = frame[[*first, *(column for column in frame.columns if column not in first)]]
+    replace_file(path, frame.to_csv(index=False).encode("utf-8"))
+
+
+def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
+    classes = parts[0]["classes"]
+    widths = {name: {part[name].shape[1:] for part in parts} for name in ("embedding", "proba")}
+    together: dict[str, Any] = {}
+    for name in _TRIAL_ARRAYS:
+        if len(widths.get(name, {()})) > 1:
+            # Scores are safe elsewhere; leaving one array out is better than a lost run.
+            logger.warning("%s: folds differ in the width of %s; left out", path.name, name)
+            continue
+        together[name] = np.concatenate([part[name] for part in parts])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, classes=classes, **together)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the test trials of one pipeline of a run.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``embeddings/<pipeline>.npz`` of a run folder.
+
+    Returns
+    -------
+    dict of ndarray
+        ``embedding`` float32 (n, d): space parts of hyperboloid points of curvature
+        -``curvature`` (float32 (n,)), or plain vectors where ``curvature`` is NaN; ``y_true``,
+        ``y_pred``, ``subject``, ``session`` str (n,); ``proba`` float32 (n, n_classes), columns
+        in the order of ``classes``; ``fold``, ``seed``, ``trial`` int (n,).
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

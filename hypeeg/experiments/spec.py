@@ -1,0 +1,390 @@
+"""What a run is: one pydantic model, one YAML file.
+
+Reading and checking a run file imports neither torch nor MOABB nor braindecode, so that a typing
+mistake is reported in well under a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from hypeeg.eeg.manifest import load_manifest
+from hypeeg.eeg.pipeline_spec import PipelineSpec, TrainingSpec, check_pipelines
+from hypeeg.eeg.preprocessing import PreprocessingSpec
+from hypeeg.experiments.model_names import known_models
+from hypeeg.experiments.overrides import with_overrides
+from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean, problems_of
+from hypeeg.experiments.yaml_io import YamlError, format_yaml, parse_yaml
+
+Scoring = Literal[
+    "auto", "roc_auc", "accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"
+]
+
+
+def _as_list(value: Any) -> Any:
+    """Take one item for a list of one: ``--set dataset.subjects=1``."""
+    return [value] if isinstance(value, int | str) else value
+
+
+def _as_text(value: Any) -> Any:
+    """Sessions are named ``0``, ``1``, ...: YAML reads those as numbers."""
+    if isinstance(value, list):
+        return [str(v) if isinstance(v, int) else v for v in value]
+    return value
+
+
+def _listing(items: Sequence[Any]) -> str:
+    """Write a list, and a long run of numbers as a range."""
+    numbers = [item for item in items if isinstance(item, int)]
+    if len(numbers) == len(items) > 3 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, items))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DatasetSpec(_Section):
+    """Which recordings a run reads."""
+
+    name: str = Field(min_length=1, description="Name of a data manifest, or a path to one (YAML).")
+    subjects: Annotated[list[int] | None, BeforeValidator(_as_list)] = Field(
+        None, min_length=1, description="Subjects to use; none given means all of the manifest."
+    )
+    sessions: Annotated[
+        list[str] | None, BeforeValidator(lambda value: _as_text(_as_list(value)))
+    ] = Field(None, min_length=1, description="Sessions to use; none given means all.")
+    events: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
+        None, min_length=2, description="Classes to tell apart; none given means the manifest's."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        manifest = load_manifest(value)
+        return value if is_manifest_path(value) else manifest.name
+
+    @field_validator("subjects", "sessions", "events")
+    @classmethod
+    def _check_unique(cls, value: list[Any] | None) -> list[Any] | None:
+        twice = sorted({v for v in value or [] if (value or []).count(v) > 1})
+        if twice:
+            raise ValueError(f"given more than once: {twice}; name each one once")
+        return value
+
+    @field_validator("subjects", "sessions", "events")
+    @classmethod
+    def _check_in_manifest(cls, value: list[Any] | None, info: ValidationInfo) -> list[Any] | None:
+        # A wrong name is reported by itself; nothing can be said about its subjects then.
+        if value is None or "name" not in info.data:
+            return value
+        manifest = load_manifest(info.data["name"])
+        valid: list[Any] = list(getattr(manifest, str(info.field_name)))
+        wrong = [item for item in value if item not in valid]
+        if wrong:
+            near = did_you_mean(wrong[0], map(str, valid)) if info.field_name == "events" else ""
+            raise ValueError(
+                f"{manifest.name} has no {', '.join(map(repr, wrong))}; "
+                f"allowed: {_listing(valid)}.{near}"
+            )
+        return value
+
+
+class EvaluationSpec(_Section):
+    """How trials are divided into training and test sets, and what a score is."""
+
+    kind: Literal["within_session", "cross_subject"] = Field(
+        "within_session",
+        description="Folds inside each session, or one whole subject left out at a time.",
+    )
+    n_folds: int | None = Field(
+        None,
+        ge=2,
+        validate_default=False,
+        description="Folds a session is divided into (within_session only; 5 if not given).",
+    )
+    shuffle: bool = Field(
+        True, description="Shuffle trials before dividing a session (within_session only)."
+    )
+    seeds: Annotated[list[int], BeforeValidator(_as_list)] = Field(
+        [0], min_length=1, description="Every fold is run once with each: splits and networks."
+    )
+    scoring: Scoring = Field(
+        "auto", description="auto: area under the ROC curve for two classes, accuracy for more."
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, value: list[int]) -> list[int]:
+        wrong = [seed for seed in value if not 0 <= seed < 2**31]
+        if wrong:
+            raise ValueError(f"seeds must lie in 0 ... 2147483647, got {wrong}")
+        if len(set(value)) < len(value):
+            raise ValueError(f"seeds repeat in {value}; a repeated seed repeats the same run")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_folds(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("n_folds") is None:
+            kind = data.get("kind", "within_session")
+            return {**data, "n_folds": 5 if kind == "within_session" else None}
+        return data
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> EvaluationSpec:
+        if self.kind == "cross_subject" and self.n_folds is not None:
+            raise ValueError(
+                f"n_folds is {self.n_folds}, but cross_subject has one fold a subject; "
+                "remove n_folds (or set it to null), or use kind: within_session"
+            )
+        return self
+
+
+class SaveSpec(_Section):
+    """What a run keeps beside its scores."""
+
+    embeddings: bool = Field(True, description="Keep embeddings and predictions of test trials.")
+    models: Literal["last", "all", "none"] = Field(
+        "last", description="Networks kept: of each pipeline's last fold, of every fold, or none."
+    )
+
+
+class RunSpec(_Section):
+    """One run: a data set, how it is prepared and divided, and the pipelines that compete on it.
+
+    Examples
+    --------
+    >>> spec = RunSpec.from_yaml("pipelines/quickstart.yaml")  # doctest: +SKIP
+    >>> spec.apply_overrides(["dataset.subjects=[1]", "training.max_epochs=5"])  # doctest: +SKIP
+    """
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="a short name of letters, digits and . _ - (run folders start with it).",
+    )
+    description: str = Field("", description="What the run is for, for people.")
+    dataset: DatasetSpec = Field(description="Which recordings to read.")
+    preprocessing: PreprocessingSpec = Field(
+        default_factory=PreprocessingSpec,
+        description="From recordings to trials; what is left out is as the manifest recommends.",
+    )
+    evaluation: EvaluationSpec = Field(
+        default_factory=lambda: EvaluationSpec.model_validate({}), description="Folds and score."
+    )
+    training: TrainingSpec = Field(
+        default_factory=lambda: TrainingSpec.model_validate({}),
+        description="How networks are trained.",
+    )
+    pipelines: list[PipelineSpec] = Field(min_length=1, description="What is compared.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, mps, cuda, cuda:0, cuda:1, ...",
+    )
+    n_jobs: int = Field(1, ge=1, le=1024, description="Folds that run at the same time.")
+    save: SaveSpec = Field(
+        default_factory=lambda: SaveSpec.model_validate({}), description="What is kept."
+    )
+
+    @field_serializer("preprocessing")
+    def _dump_preprocessing(self, value: PreprocessingSpec) -> dict[str, Any]:
+        # Only what was given counts against the manifest's recommendation: a dump that spelled
+        # out the defaults would turn them into decisions.
+        return value.model_dump(mode="json", exclude_unset=True)
+
+    @field_validator("pipelines")
+    @classmethod
+    def _check_pipelines(cls, value: list[PipelineSpec]) -> list[PipelineSpec]:
+        names = known_models()
+        wrong = [
+            f"pipeline {p.name!r}: unknown model {p.model!r}; known: csp_lda, ts_lr, "
+            "hypeeg's networks and the model classes of braindecode."
+            f"{did_you_mean(p.model, names)}"
+            for p in value
+            if p.model not in names
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        check_pipelines(value)
+        slugs: dict[str, str] = {}
+        for pipeline in value:
+            other = slugs.setdefault(slug(pipeline.name).lower(), pipeline.name)
+            if other != pipeline.name:
+                raise ValueError(
+                    f"pipelines {other!r} and {pipeline.name!r} would share the file name "
+                    f"{slug(pipeline.name)!r}; rename one of them"
+                )
+        return value
+
+    @classmethod
+    def from_data(cls, data: Any, source: str = "run specification") -> RunSpec:
+        """Build a spec from plain data.
+
+        Parameters
+        ----------
+        data : object
+            What a YAML file holds.
+        source : str
+            Where it came from, for error messages.
+
+        Returns
+        -------
+        RunSpec
+
+        Raises
+        ------
+        SpecError
+            If anything is wrong with it, naming every problem.
+        """
+        if not isinstance(data, dict):
+            found = "nothing" if data is None else type(data).__name__
+            raise SpecError(
+                [Problem("", f"a run file is a mapping of keys to values, found {found}")], source
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise SpecError(problems_of(error, cls, data), source) from error
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
+        """Read a run file.
+
+        Parameters
+        ----------
+        path : str or Path
+            YAML file.
+        overrides : sequence of str
+            Changes ``path.to.key=value`` made before the file is checked.
+
+        Returns
+        -------
+        RunSpec
+
+        Raises
+        ------
+        SpecError
+            If the file cannot be read or is wrong, naming every problem.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError([Problem("", f"cannot be read: {error}")], str(path)) from error
+        return cls.from_text(text, source=str(path), overrides=overrides)
+
+    @classmethod
+    def from_text(
+        cls, text: str, source: str = "run specification", overrides: Sequence[str] = ()
+    ) -> RunSpec:
+        """Read a run from YAML text; see :meth:`from_yaml`."""
+        try:
+            data = parse_yaml(text)
+        except YamlError as error:
+            raise SpecError([Problem("", f"is not valid YAML: {error}")], source) from error
+        if overrides and isinstance(data, dict):
+            data = with_overrides(data, overrides)
+        return cls.from_data(data, source)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Return the spec as YAML, with every default spelled out.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            File to write it to as well.
+
+        Returns
+        -------
+        str
+            ``RunSpec.from_text(spec.to_yaml()) == spec``.
+        """
+        text = format_yaml(self.model_dump(mode="json"))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def resolve(self) -> RunSpec:
+        """Return the spec with what it leaves to the manifest filled in.
+
+        Returns
+        -------
+        RunSpec
+            Subjects, events and every preprocessing field given.
+
+        Raises
+        ------
+        SpecError
+            If the preprocessing given and the manifest's recommendation contradict each other.
+        """
+        manifest = load_manifest(self.dataset.name)
+        try:
+            preprocessing = manifest.resolve_preprocessing(self.preprocessing)
+            preprocessing.check_sfreq(manifest.sfreq, manifest.name)
+        except ValidationError as error:
+            problems = [
+                Problem(f"preprocessing.{p.path}".rstrip("."), f"with {manifest.name}: {p.message}")
+                for p in problems_of(error, PreprocessingSpec, {})
+            ]
+            raise SpecError(problems, self.name) from error
+        except ValueError as error:
+            raise SpecError([Problem("preprocessing", str(error))], self.name) from error
+        dataset = self.dataset.model_copy(
+            update={
+                "subjects": self.dataset.subjects or manifest.default_subjects,
+                "events": self.dataset.events or list(manifest.default_events),
+            }
+        )
+        # Validating marks every preprocessing field as given, so that a dump is complete.
+        complete = PreprocessingSpec.model_validate(preprocessing.model_dump())
+        return self.model_copy(update={"dataset": dataset, "preprocessing": complete})
+
+    def apply_overrides(self, overrides: Sequence[str]) -> RunSpec:
+        """Return the spec with single values changed.
+
+        Parameters
+        ----------
+        overrides : sequence of str
+            Each ``path.to.key=value``; the value is YAML.  A pipeline is named by its position
+            or its name: ``pipelines.0.params.F1=4``.
+
+        Returns
+        -------
+        RunSpec
+            A new, checked spec.
+
+        Raises
+        ------
+        SpecError
+            If a path does not exist, or the changed spec is wrong.
+        """
+        if not overrides:
+            return self
+        return self.from_data(with_overrides(self.model_dump(mode="json"), overrides), self.name)
+
+
+def is_manifest_path(name: str) -> bool:
+    """Whether a data set is named by a path to a manifest rather than by a manifest's name."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def slug(name: str) -> str:
+    """Return `name` as it may appear in a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"
