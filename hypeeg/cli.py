@@ -182,9 +182,9 @@ def _fail(error: Exception, code: int, verbose: bool, kind: str = "") -> NoRetur
 
 @app.command("app")
 def open_app(
-    runs: Annotated[
-        Path, typer.Option("--runs", help="Folder that holds the run folders.")
-    ] = Path("runs"),
+    runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")] = Path(
+        "runs"
+    ),
     port: Annotated[
         int | None, typer.Option("--port", help="Port on 127.0.0.1; 8501 or the next free one.")
     ] = None,

@@ -55,7 +55,7 @@ class HypEEGClassifier(HyperbolicClassifier):
         Learning rate of log c.
     curvature_move : "exp" or "scale", default "exp"
         How parameters on the manifold follow a change of c.
-    curvature_gradient : "consistent" or "autograd", default "consistent"
+    curvature_gradient : "autograd" or "consistent", default "autograd"
         Which derivative of the loss in c is followed.
     early_stopping : bool, default False
         Hold out validation trials and keep the weights of the epoch where their loss is least.
@@ -122,7 +122,7 @@ class HypEEGClassifier(HyperbolicClassifier):
         c: float = 1.0,
         curvature_lr: float = 1e-2,
         curvature_move: Literal["exp", "scale"] = "exp",
-        curvature_gradient: Literal["consistent", "autograd"] = "consistent",
+        curvature_gradient: Literal["autograd", "consistent"] = "autograd",
         early_stopping: bool = False,
         patience: int = 15,
         validation_fraction: float = 0.2,

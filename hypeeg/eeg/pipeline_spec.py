@@ -76,7 +76,7 @@ class TrainingSpec(BaseModel):
         default="exp", description="How points on the manifold follow a change of c."
     )
     curvature_gradient: Literal["autograd", "consistent"] = Field(
-        default="consistent", description="Which derivative of the loss in c is followed."
+        default="autograd", description="Which derivative of the loss in c is followed."
     )
 
     @field_validator("class_weight")

@@ -12,7 +12,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "lr_schedule": ("cosine", None),
     "curvature": ("learned", "fixed"),
     "curvature_move": ("exp", "scale"),
-    "curvature_gradient": ("consistent", "autograd"),
+    "curvature_gradient": ("autograd", "consistent"),
 }
 
 
