@@ -132,7 +132,7 @@ def test_missing_subject_names_path_and_remedy(hypeeg_data):
         load_epochs("PhysionetMI", [1, 2])
     message = str(info.value)
     assert "PhysionetMI subject 2" in message
-    assert str(hypeeg_data / "eeg") in message
+    assert str((hypeeg_data / "eeg").resolve()) in message
     assert "S002R04.edf" in message
     assert "complete here: subjects 1" in message
     assert "\n" not in message
