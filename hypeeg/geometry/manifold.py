@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypeeg.geometry import lorentz, poincare
+from hypeeg.geometry import lorentz, poincare, rescaling
 from hypeeg.geometry.curvature import BOUNDS, Curvature
 
 
@@ -142,13 +142,13 @@ class Lorentz(nn.Module):
 
     def max_dist(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Radius within which a dtype keeps the geometry."""
-        return lorentz.max_dist(self.c, dtype)
+        return rescaling.max_dist(self.c, dtype)
 
     def rescale(
         self, x: Tensor, slope: Tensor | float = 3.0, max_dist: Tensor | float | None = None
     ) -> Tensor:
-        """Maximum-distance rescaling; see :func:`hypeeg.geometry.lorentz.rescale`."""
-        return lorentz.rescale(x, self.c, slope, max_dist)
+        """Maximum-distance rescaling; see :func:`hypeeg.geometry.rescaling.rescale`."""
+        return rescaling.rescale(x, self.c, slope, max_dist)
 
     def to_poincare(self, x: Tensor) -> Tensor:
         """Image of points in the Poincaré ball of radius ``1/sqrt(c)``."""

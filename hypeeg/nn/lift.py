@@ -41,7 +41,7 @@ class Lift(nn.Module):
 
 
 class Rescale(nn.Module):
-    """Maximum-distance rescaling of points; see :func:`hypeeg.geometry.lorentz.rescale`.
+    """Maximum-distance rescaling of points; see :func:`hypeeg.geometry.rescaling.rescale`.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class RiemannianAdamW(RiemannianOptimizer):
 
     *Bounds against overflow.* No step is longer than ``8/sqrt(c)``, and points stop where squares
     of their coordinates would overflow, in float32 ``42/sqrt(c)`` from the origin: far beyond where
-    the dtype carries any geometry (see :func:`hypeeg.geometry.lorentz.max_dist`).
+    the dtype carries any geometry (see :func:`hypeeg.geometry.rescaling.max_dist`).
 
     *Without a gradient for the curvature.* Under ``"consistent"`` a learnable curvature also steps
     when autograd gave it no gradient, if parameters of its manifolds have one: they move with it,
