@@ -269,6 +269,18 @@ def cautions(scores: pd.DataFrame, scoring: str) -> list[str]:
             "One session of one subject: the ± is over folds that share training trials; it says "
             "nothing about other sessions or people."
         )
+    if scores["seed"].nunique() > 1:
+        by_seed = scores.groupby(["pipeline", "seed"], sort=False)["score"].mean()
+        moving = [
+            f"{name} {', '.join(f'{mean:.3f}' for mean in means)}"
+            for name, means in by_seed.groupby(level="pipeline", sort=False)
+            if means.max() - means.min() >= 5e-4
+        ]
+        if moving:
+            found.append(
+                f"By seed: {'; '.join(moving)}. A seed starts every fold alike, so no test over "
+                "subjects or sessions speaks of other seeds."
+            )
     also = " and for roc_auc" if scoring == "roc_auc" else ""
     found.append(f"Chance is {chance:.2f} for the accuracy of {n_classes} balanced classes{also}.")
     return found

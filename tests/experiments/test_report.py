@@ -130,6 +130,16 @@ def test_little_data_is_said_to_be_little() -> None:
     assert "Chance is 0.50" in large
 
 
+def test_seeds_that_differ_are_shown_apart() -> None:
+    first = scores_of({"h": [[0.7], [0.9]], "fixed": [[0.6], [0.6]]})
+    second = scores_of({"h": [[0.5], [0.6]], "fixed": [[0.6], [0.6]]}).assign(seed=1)
+    assert not any("By seed" in line for line in report.cautions(first, "accuracy"))
+    lines = report.cautions(pd.concat([first, second]), "accuracy")
+    (line,) = [line for line in lines if line.startswith("By seed")]
+    assert "h 0.800, 0.550." in line
+    assert "fixed" not in line
+
+
 def test_markdown_has_one_cell_a_column() -> None:
     scores = scores_of({"a|b": [[0.5], [0.25]], "h": [[1.0], [0.75]]})
     text = report.markdown_table(*report.unit_rows(scores))
