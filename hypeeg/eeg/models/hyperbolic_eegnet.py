@@ -23,8 +23,8 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
     at each of the ``T`` remaining time steps are lifted to a point of the hyperboloid
     and rescaled to the maximum distance [2]_; Lorentz linear layers act on the points (as a 1x1
     convolution does); the hyperbolic concatenation over time is the embedding, and a Lorentz
-    multinomial logistic regression or prototypes classify it. The scales of
-    lift, rescaling and head cancel as ``c -> 0``, where the network becomes an EEGNet.
+    multinomial logistic regression or prototypes classify it. With the former, the scales of lift,
+    rescaling and head cancel as ``c -> 0``, where the network becomes an EEGNet.
 
     Parameters
     ----------
