@@ -24,6 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hypeeg.geometry.distance import distance
 from hypeeg.geometry.numerics import (
     as_curvature,
     chord_parts,
@@ -198,8 +199,7 @@ def dist(x: Tensor, y: Tensor, c: Tensor | float) -> Tensor:
     """
     x, y = prepare(x, y)
     c = as_curvature(c, x)
-    half_chord = lorentz_chord(x, y, c) / 2
-    return (2 * asinh(half_chord) / torch.sqrt(c)).squeeze(-1)
+    return distance(x, y, c).squeeze(-1)
 
 
 def dist_pairwise(x: Tensor, y: Tensor, c: Tensor | float) -> Tensor:
@@ -327,7 +327,8 @@ def transp(x: Tensor, y: Tensor, v: Tensor, c: Tensor | float) -> Tensor:
     """
     x, y, v = prepare(x, y, v)
     c = as_curvature(c, x)
-    chord, angular, s = chord_parts(x, y, c)
+    parts = chord_parts(x, y, c)
+    chord, angular, s = parts.chord, parts.angular, parts.s
     root = torch.sqrt(c)
     norm_x, norm_y = vector_norm(x), vector_norm(y)
     gamma, gamma_y = hypot1(root * norm_x), hypot1(root * norm_y)

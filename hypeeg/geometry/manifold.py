@@ -1,18 +1,20 @@
-"""The Lorentz manifold object and parameters that live on it."""
+"""The Lorentz manifold object: the functions of this package bound to a curvature."""
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hypeeg.geometry import lorentz, poincare, rescaling
-from hypeeg.geometry.curvature import BOUNDS, Curvature
+from hypeeg.geometry import gyro, horospheres, lorentz, poincare, rescaling
+from hypeeg.geometry.base import HyperbolicChart
+from hypeeg.geometry.frechet import frechet_mean
+from hypeeg.geometry.pairwise import pairwise
+from hypeeg.geometry.parameter import ManifoldParameter as ManifoldParameter
+from hypeeg.geometry.pca import TangentPCA, tangent_pca
+from hypeeg.geometry.wrapped_normal import WrappedNormal
 
 
-class Lorentz(nn.Module):
+class Lorentz(HyperbolicChart):
     """The Lorentz model of hyperbolic space with curvature ``-c``.
 
     Binds the functions of :mod:`hypeeg.geometry.lorentz` to a :class:`Curvature`. Points are space
@@ -39,26 +41,17 @@ class Lorentz(nn.Module):
     5.0
     """
 
-    def __init__(
-        self,
-        c: float = 1.0,
-        learnable: bool = False,
-        *,
-        curvature: Curvature | None = None,
-        bounds: tuple[float, float] = BOUNDS,
-    ) -> None:
-        super().__init__()
-        self.curvature = Curvature(c, learnable, bounds) if curvature is None else curvature
+    def to_lorentz(self, p: Tensor) -> Tensor:
+        """Return the points: this chart is the Lorentz model."""
+        return p
 
-    @property
-    def c(self) -> Tensor:
-        """Curvature magnitude, a 0-dimensional tensor."""
-        return self.curvature.c
+    def from_lorentz(self, x: Tensor) -> Tensor:
+        """Return the points: this chart is the Lorentz model."""
+        return x
 
-    @property
-    def learnable(self) -> bool:
-        """Whether the curvature is learned."""
-        return self.curvature.learnable
+    def gradient_to_lorentz(self, p: Tensor, g: Tensor) -> Tensor:
+        """Return the gradient: this chart is the Lorentz model."""
+        return g
 
     def time(self, x: Tensor) -> Tensor:
         """Time part of points, ``(..., 1)``; see :func:`hypeeg.geometry.lorentz.time`."""
@@ -100,9 +93,10 @@ class Lorentz(nn.Module):
         """Geodesic distance, ``(...)``; see :func:`hypeeg.geometry.lorentz.dist`."""
         return lorentz.dist(x, y, self.c)
 
-    def dist_pairwise(self, x: Tensor, y: Tensor) -> Tensor:
-        """All distances between ``(..., N, n)`` and ``(..., M, n)``: ``(..., N, M)``."""
-        return lorentz.dist_pairwise(x, y, self.c)
+    def dist_pairwise(self, x: Tensor, y: Tensor, block_size: int | None = None) -> Tensor:
+        """All distances ``(..., N, M)``; see :func:`hypeeg.geometry.pairwise.pairwise`."""
+        c = self.c
+        return pairwise(lambda a, b: lorentz.dist(a, b, c), x, y, block_size)
 
     def sqdist(self, x: Tensor, y: Tensor) -> Tensor:
         """Squared Lorentz distance ``-2/c - 2 <x, y>``, ``(...)``."""
@@ -140,6 +134,10 @@ class Lorentz(nn.Module):
         """Weighted centroid over the second last dimension."""
         return lorentz.centroid(x, self.c, w)
 
+    def frechet_mean(self, x: Tensor, w: Tensor | None = None, *, iterations: int = 16) -> Tensor:
+        """Weighted Fréchet mean; see :func:`hypeeg.geometry.frechet.frechet_mean`."""
+        return frechet_mean(x, self.c, w, iterations=iterations)
+
     def max_dist(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Radius within which a dtype keeps the geometry."""
         return rescaling.max_dist(self.c, dtype)
@@ -158,53 +156,42 @@ class Lorentz(nn.Module):
         """Space parts of points of the Poincaré ball."""
         return poincare.poincare_to_lorentz(p, self.c)
 
+    def gyroadd(self, x: Tensor, y: Tensor) -> Tensor:
+        """Gyro-sum, the boost of ``x`` applied to ``y``; see :mod:`hypeeg.geometry.gyro`."""
+        return gyro.gyroadd(x, y, self.c)
 
-class ManifoldParameter(nn.Parameter):
-    """A parameter whose last dimension holds space parts of points on a manifold.
+    def gyroinverse(self, x: Tensor) -> Tensor:
+        """Gyro-inverse ``-x``."""
+        return gyro.gyroinverse(x)
 
-    Optimisers of :mod:`hypeeg.optim` recognise it, move it along geodesics and carry it along when
-    the curvature of its manifold changes. Copies keep sharing: after ``copy.deepcopy(model)``
-    the copied parameters refer to the one copied manifold.
+    def boost(self, x: Tensor, a: Tensor) -> Tensor:
+        """Boost of ``x`` applied to ambient vectors ``(..., n + 1)``, time first."""
+        return gyro.boost(x, a, self.c)
 
-    Parameters
-    ----------
-    data : Tensor, shape (..., n)
-        Space parts.
-    manifold : Lorentz
-        The manifold they live on.
-    requires_grad : bool, default True
+    def gyration(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Gyration ``gyr[x, y] v``, a rotation of space."""
+        return gyro.gyration(x, y, v, self.c)
 
-    Raises
-    ------
-    TypeError
-        If ``manifold`` is not a :class:`Lorentz`.
-    ValueError
-        If ``data`` has no dimension.
-    """
+    def scalar_mul(self, r: Tensor | float, x: Tensor) -> Tensor:
+        """Points ``r`` times as far from the origin."""
+        return gyro.scalar_mul(r, x, self.c)
 
-    manifold: Lorentz
+    def hyperplane_dist(self, x: Tensor, z: Tensor, a: Tensor | float = 0.0) -> Tensor:
+        """Signed distance; see :func:`hypeeg.geometry.horospheres.hyperplane_dist`."""
+        return horospheres.hyperplane_dist(x, z, a, self.c)
 
-    def __new__(  # noqa: D102 - documented on the class
-        cls, data: Tensor, manifold: Lorentz, requires_grad: bool = True
-    ) -> ManifoldParameter:
-        if not isinstance(manifold, Lorentz):
-            raise TypeError(f"manifold must be a Lorentz instance; got {type(manifold).__name__}")
-        if data.dim() == 0:
-            raise ValueError("data must hold space parts (..., n); got a 0-dimensional tensor")
-        instance: ManifoldParameter = torch.Tensor._make_subclass(cls, data.detach(), requires_grad)
-        instance.manifold = manifold
-        return instance
+    def busemann(self, x: Tensor, omega: Tensor) -> Tensor:
+        """Busemann function; see :func:`hypeeg.geometry.horospheres.busemann`."""
+        return horospheres.busemann(x, omega, self.c)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ManifoldParameter:
-        if id(self) not in memo:
-            data = self.data.clone(memory_format=torch.preserve_format)
-            manifold = copy.deepcopy(self.manifold, memo)
-            memo[id(self)] = type(self)(data, manifold, self.requires_grad)
-        copied: ManifoldParameter = memo[id(self)]
-        return copied
+    def horosphere_dist(self, x: Tensor, omega: Tensor, level: Tensor | float = 0.0) -> Tensor:
+        """Signed distance to horospheres ``busemann = level``."""
+        return horospheres.horosphere_dist(x, omega, level, self.c)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return type(self), (self.data, self.manifold, self.requires_grad)
+    def wrapped_normal(self, loc: Tensor, scale: Tensor | float) -> WrappedNormal:
+        """Wrapped normal distribution; see :class:`hypeeg.geometry.WrappedNormal`."""
+        return WrappedNormal(loc, scale, self)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        return f"ManifoldParameter on {self.manifold}\n{self.data!r}"
+    def tangent_pca(self, x: Tensor, k: int = 2, w: Tensor | None = None) -> TangentPCA:
+        """Principal geodesic directions; see :func:`hypeeg.geometry.pca.tangent_pca`."""
+        return tangent_pca(x, self, k, w)

@@ -6,7 +6,7 @@ points' dtype, and norms keep their last dimension.
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,17 @@ def as_curvature(c: Tensor | float, like: Tensor) -> Tensor:
     if isinstance(c, Tensor):
         return c.to(dtype=like.dtype) if c.dim() == 0 else c.to(dtype=like.dtype)[..., None]
     return torch.as_tensor(c, dtype=like.dtype, device=like.device)
+
+
+def broadcast_shape(*shapes: torch.Size) -> torch.Size:
+    """Return the shape to which shapes broadcast."""
+    shape: torch.Size = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+    return shape
+
+
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype for scalars per point that need more digits: float64 where it exists."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def vector_norm(x: Tensor) -> Tensor:
@@ -69,11 +80,57 @@ def flatten_tangent(x: Tensor, u: Tensor, c: Tensor) -> Tensor:
 
 def lorentz_chord(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
     """Return ``2 sinh(sqrt(c) d / 2)``, the Lorentz chord of unit curvature, last dim kept."""
-    return chord_parts(x, y, c)[0]
+    return chord_parts(x, y, c).chord
 
 
-def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the chord, its angular part and ``sinh(a - b)``.
+class Chord(NamedTuple):
+    """The chord of two points and what it is made of; scalars per pair are ``(..., 1)``.
+
+    Attributes
+    ----------
+    chord, angular : Tensor
+        The chord and its angular part.
+    s : Tensor
+        ``sinh(a - b)``, a and b the scaled radii.
+    gap : Tensor
+        ``|x| - |y|``.
+    p, q : Tensor
+        Sinh of the scaled radii.
+    scale_x, scale_y, length_x, length_y : Tensor
+        Powers of two by which the points are scaled, and their lengths then (1 at the origin).
+    across : Tensor, shape (..., n)
+        ``across * per_across`` is the difference of the directions; if one of the points is the
+        origin, it is the direction of x, or minus that of y.
+    per_across : Tensor
+    """
+
+    chord: Tensor
+    angular: Tensor
+    s: Tensor
+    gap: Tensor
+    p: Tensor
+    q: Tensor
+    scale_x: Tensor
+    scale_y: Tensor
+    length_x: Tensor
+    length_y: Tensor
+    across: Tensor
+    per_across: Tensor
+
+
+def _unit_scale(norm: Tensor) -> Tensor:
+    """Return the powers of two that scale positive numbers to between 1 and 2, by their bits."""
+    if norm.dtype == torch.float64:
+        integer, mantissa, bias = torch.int64, 52, 2046
+    else:
+        integer, mantissa, bias = torch.int32, 23, 254
+    exponent = norm.view(integer) >> mantissa
+    scale = (bias - exponent).clamp_min(1) << mantissa  # 2^-126 for what is not finite
+    return scale.view(norm.dtype)
+
+
+def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> Chord:
+    """Return the chord of two points with its parts.
 
     With a, b the scaled radii, p = sinh a, q = sinh b and theta the angle between the points,
     ``2 (cosh sqrt(c)d - 1) = 2 (cosh(a - b) - 1) + 2 p q (1 - cos theta)``: a radial and an angular
@@ -87,12 +144,10 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor
     safe_x, safe_y = torch.where(p > 0, norm_x, 1.0), torch.where(q > 0, norm_y, 1.0)
     apart = (p > 0) & (q > 0)
     with torch.no_grad():
-        most = math.log2(torch.finfo(x.dtype).max) - 2
-        log_x, log_y = torch.log2(safe_x), torch.log2(safe_y)
-        steps = torch.round(log_x - log_y)  # 0 for points of like length: one scale for both
-        exponent = -torch.round(log_x)
-        scale_x = torch.exp2(exponent.clamp(-most, most))
-        scale_y = torch.exp2((exponent + steps).clamp(-most, most))
+        # Points of like length get one scale: their difference is then that of the coordinates.
+        alike = (norm_x < 1.5 * norm_y) & (norm_y < 1.5 * norm_x)
+        scale_x, scale_y = _unit_scale(safe_x.detach()), _unit_scale(safe_y.detach())
+        scale_y = torch.where(alike, scale_x, scale_y)
         largest = torch.maximum(p, q)
         largest = torch.where(largest > 0, largest, 1.0)
     x_scaled, y_scaled = x * scale_x, y * scale_y
@@ -102,16 +157,19 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor
     squares = (difference * total).sum(-1, keepdim=True)  # |x|^2 - |y|^2, scaled
 
     # (|x|^2 - |y|^2) c / largest: from the coordinates where the radii are alike.
-    alike = squares * (root / scale_x / largest) * (root / scale_x)
-    radial = torch.where(steps == 0, alike, (p - q) * (p / largest + q / largest))
+    exact = squares * (root / scale_x / largest) * (root / scale_x)
+    radial = torch.where(alike, exact, (p - q) * (p / largest + q / largest))
     weight = p / largest * hypot1(q) + q / largest * hypot1(p)
     s = radial / torch.where(weight > 0, weight, 1.0)
     # In this order the derivative survives s = 1e30: 2 / (1 + hypot)^2 would underflow.
     radial_chord = s / torch.sqrt((1 + hypot1(s)) / 2)
 
     # The difference of the unit vectors, times the harmonic mean of the scaled lengths.
-    across = difference - total * (squares / t / t)
-    opening = vector_norm(across) * (t / (2 * length_x * length_y))  # 2 sin(theta / 2)
+    across = difference - total * torch.where(apart, squares / t / t, 0.0)
+    per_across = torch.where(
+        apart, t / (2 * length_x * length_y), 1 / torch.where(p > 0, length_x, length_y)
+    )
+    opening = vector_norm(across) * per_across  # 2 sin(theta / 2)
     angular_chord = opening * torch.sqrt(root * safe_x) * torch.sqrt(root * safe_y)
     angular_chord = torch.where(apart, angular_chord, 0.0)
 
@@ -123,4 +181,31 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor
     chord = torch.where(zero, 0.0, chord)
     # Infinite coordinates are beyond the dtype: so is the distance. NaN stays NaN.
     beyond = torch.isinf(norm_x) | torch.isinf(norm_y)
-    return torch.where(beyond, (norm_x + norm_y).detach(), chord), angular_chord, s
+    chord = torch.where(beyond, (norm_x + norm_y).detach(), chord)
+    gap = torch.where(apart & alike, squares / t / scale_x, norm_x - norm_y)
+    return Chord(
+        *(chord, angular_chord, s, gap, p, q),
+        *(scale_x, scale_y, length_x, length_y, across, per_across),
+    )
+
+
+def ball_rotation(
+    p: Tensor, q: Tensor, v: Tensor, gap_p: Tensor, gap_q: Tensor, c: Tensor | float
+) -> Tensor:
+    """Return ``gyr[q, -p] v``, the turn of vectors on the way origin, p, q, origin.
+
+    ``p``, ``q`` are points of the Poincaré ball of curvature ``-c`` and ``gap_p``, ``gap_q`` their
+    ``1 - c|p|^2``. With ``K v = c (q<p,v> - p<q,v>)`` it is the rotation by twice the angle of
+    ``1 - c<p,q> + i|K|`` in the plane of p and q, written by differences only.
+    """
+    difference = q - p
+    square = c * (difference * difference).sum(-1, keepdim=True)
+    real = (gap_p + gap_q + square) / 2
+    size = square + gap_p * gap_q
+
+    def turn(w: Tensor) -> Tensor:
+        along = (p * w).sum(-1, keepdim=True)
+        return c * (along * difference - (difference * w).sum(-1, keepdim=True) * p)
+
+    once = turn(v)
+    return v + (2 / size) * (turn(once) - real * once)
