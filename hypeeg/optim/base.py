@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hypeeg.geometry import CurvatureParameter, ManifoldParameter, lorentz
+from hypeeg.geometry import CurvatureParameter, Manifold, ManifoldParameter
 from hypeeg.optim.curvature import (
     CurvatureGradient,
     CurvatureMove,
+    chart_of,
     gradient_term,
-    move_factor,
     move_points_,
 )
 from hypeeg.optim.euclidean import adamw_step, new_step_count
-from hypeeg.optim.frame import Radial, reach, row_dot
+from hypeeg.optim.frame import reach
 from hypeeg.optim.groups import (
     POINT_DTYPES,
     Group,
@@ -28,7 +28,9 @@ from hypeeg.optim.groups import (
     is_curvature_group,
     value_of,
 )
-from hypeeg.optim.tables import RowBlock, Scratch, Table, sort_into_tables
+from hypeeg.optim.rules import Outcome, compiled, finish_
+from hypeeg.optim.sparse import is_row_sparse
+from hypeeg.optim.tables import RowBlock, Scratch, Table, build_table, sort_into_tables
 
 
 class _Change(NamedTuple):
@@ -37,15 +39,6 @@ class _Change(NamedTuple):
     old: Tensor
     new: Tensor
     move: CurvatureMove
-
-
-class _Stepped(NamedTuple):
-    """A table whose points are still to be multiplied by ``factor``; see ``_step_table``."""
-
-    table: Table
-    factor: Tensor
-    c: Tensor
-    cosh_1: Tensor
 
 
 class _Work(NamedTuple):
@@ -62,7 +55,7 @@ class RiemannianOptimizer(GroupingOptimizer):
 
     An update rule derives from it and says how Euclidean parameters move
     (:meth:`_step_euclidean`), how a table of manifold parameters moves (:meth:`_step_table`) and
-    which state that table has (:attr:`_frame_state`, :attr:`_row_state`).
+    which state that table has (:meth:`_state_names`).
 
     Parameters
     ----------
@@ -70,14 +63,14 @@ class RiemannianOptimizer(GroupingOptimizer):
         Parameters, ``named_parameters()`` or groups, as for any PyTorch optimiser.
     defaults : dict
         Options of the update rule, among them ``lr`` and ``maximize``.
-    curvature_lr, curvature_move, curvature_gradient
+    curvature_lr, curvature_move, curvature_gradient, compile
         See :class:`hypeeg.optim.RiemannianAdamW`.
     """
 
-    # State of a manifold parameter: tangent vectors in the frame of the origin (shape of the
-    # parameter), and one number per row.
+    # Names of the state that are tangent vectors in the frame of the origin, for ``moment``.
     _frame_state: tuple[str, ...] = ()
-    _row_state: tuple[str, ...] = ()
+    # Whether Euclidean parameters may have sparse gradients.
+    _sparse_euclidean = False
 
     def __init__(
         self,
@@ -87,7 +80,9 @@ class RiemannianOptimizer(GroupingOptimizer):
         curvature_lr: float | Tensor,
         curvature_move: CurvatureMove,
         curvature_gradient: CurvatureGradient,
+        compile: bool,
     ) -> None:
+        self.compile = compile
         self._scratch = Scratch()
         super().__init__(
             params,
@@ -98,6 +93,9 @@ class RiemannianOptimizer(GroupingOptimizer):
                 "curvature_gradient": curvature_gradient,
             },
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "compile": self.compile}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -114,14 +112,32 @@ class RiemannianOptimizer(GroupingOptimizer):
         """Update Euclidean parameters, all of which have a gradient."""
         raise NotImplementedError
 
-    def _step_table(self, table: Table, radial: Radial, x_dot_g: Tensor) -> tuple[Tensor, Tensor]:
-        """Update the points and the state of a table, in place, under the old curvature.
+    def _state_names(self, group: Group) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the state of a manifold parameter by its two kinds.
 
-        ``radial`` are the row scalars of the points, ``x_dot_g`` their inner products with the
-        gradient. Returns a factor ``(rows, 1)`` by which the points are still to be multiplied, and
-        ``cosh_1`` of the points there (see :class:`~hypeeg.optim.frame.Radial`).
+        Names of tangent vectors in the frame of the origin, of the shape of the parameter, and
+        names of numbers, one per point.
         """
         raise NotImplementedError
+
+    def _step_table(self, table: Table, c: Tensor) -> Outcome:
+        """Update the state of a table and its points, up to a factor, under the old curvature."""
+        raise NotImplementedError
+
+    def _run(self, function: Callable[..., Any], *args: Any, **flags: Any) -> Any:
+        """Call a function of :mod:`hypeeg.optim.rules`, compiled if the optimiser is.
+
+        Numbers in a tuple of rates become tensors then: as numbers they would be compiled in.
+        """
+        if not self.compile:
+            return function(*args, **flags)
+
+        def tensors(rates: Any) -> Any:
+            if not isinstance(rates, tuple):
+                return rates
+            return type(rates)(*(torch.as_tensor(r, dtype=torch.float64) for r in rates))
+
+        return compiled(function)(*map(tensors, args), **flags)
 
     # ----------------------------------------------------------------- step
 
@@ -131,6 +147,9 @@ class RiemannianOptimizer(GroupingOptimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    # The step itself sorts parameters, which is no work for a compiler; what there is to compile
+    # has an option of its own.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step: every parameter, then every curvature, then the points follow it.
@@ -148,7 +167,8 @@ class RiemannianOptimizer(GroupingOptimizer):
         Raises
         ------
         RuntimeError
-            If a gradient is sparse, or the manifold of a parameter was exchanged for one the
+            If a sparse gradient is not one of whole rows, or belongs to a Euclidean parameter
+            whose rule knows none, or the manifold of a parameter was exchanged for one the
             optimiser does not know. Nothing has been changed then.
         TypeError
             If a manifold parameter has become neither float32 nor float64.
@@ -168,21 +188,22 @@ class RiemannianOptimizer(GroupingOptimizer):
 
         stepped, terms, values = self._step_tables(tables)
         changes = self._step_curvatures(terms, values)
-        for table, factor, c, cosh_1 in stepped:
-            x = table.points.rows
-            limit = reach(c, cosh_1, x.dtype)
+        for table, outcome in stepped:
+            if not table.is_whole:  # steps rows or another chart; follows like idle ones
+                idle.extend(table.params)
+                continue
             change = changes.get(id(table.log_c))
-            if change is not None:
-                moved = move_factor(Radial.from_cosh_1(c, cosh_1), change.new, change.move)
-                limit = torch.minimum(limit, moved)
-            else:
-                limit.clamp_max_(1.0)
-            x.mul_(factor.mul_(limit).to(x.dtype))
+            new, move = (None, "exp") if change is None else (change.new, change.move)
+            c = outcome.radial.c
+            new = None if new is None else new.to(c)
+            self._run(finish_, table.points.rows, outcome.factor, outcome.cosh_1, c, new, move)
             table.write_back()
         for params in sort_into_tables(p for p in idle if id(curvature_of(p)) in changes):
             change = changes[id(curvature_of(params[0]))]
             points = RowBlock(params)
-            move_points_(points.rows, change.old, change.new, change.move)
+            chart = chart_of(params[0].manifold)
+            c, c_new = (t.to(points.rows.device) for t in (change.old, change.new))
+            self._run(move_points_, points.rows, c, c_new, change.move, chart)
             points.write_back()
         return loss
 
@@ -195,13 +216,10 @@ class RiemannianOptimizer(GroupingOptimizer):
                 continue
             work = _Work(group, [], [], [])
             for p in group["params"]:
+                on_manifold = isinstance(p, ManifoldParameter)
                 if p.grad is not None and p.grad.is_sparse:
-                    raise RuntimeError(
-                        f"parameter {self._name_of(p)} has a sparse gradient, which "
-                        f"{type(self).__name__} does not support; make the gradient dense "
-                        "(for an embedding: sparse=False)"
-                    )
-                if not isinstance(p, ManifoldParameter):
+                    self._check_sparse(p, on_manifold)
+                if not on_manifold:
                     if p.grad is not None:
                         work.euclidean.append(p)
                     continue
@@ -217,6 +235,19 @@ class RiemannianOptimizer(GroupingOptimizer):
             collected.append(work)
         return collected
 
+    def _check_sparse(self, p: Tensor, on_manifold: bool) -> None:
+        if not on_manifold and not self._sparse_euclidean:
+            raise RuntimeError(
+                f"parameter {self._name_of(p)} has a sparse gradient, which "
+                f"{type(self).__name__} does not support for a Euclidean parameter; make the "
+                "gradient dense (for an embedding: sparse=False)"
+            )
+        if on_manifold and not is_row_sparse(cast(Tensor, p.grad)):
+            raise RuntimeError(
+                f"the sparse gradient of parameter {self._name_of(p)} does not name whole rows; "
+                "give one with sparse_dim 1, as an embedding with sparse=True does, or a dense one"
+            )
+
     def _curvature_groups(self) -> dict[int, Group]:
         """Return the group of every curvature by its ``id``."""
         groups = filter(is_curvature_group, self.param_groups)
@@ -226,47 +257,45 @@ class RiemannianOptimizer(GroupingOptimizer):
         """Count the step of every parameter and join parameters with gradients into tables."""
         if not params:
             return []
+        frame_names, row_names = names = self._state_names(group)
         for p in params:
-            if not self.state[p]:
-                self._init_state(p)
+            self._init_state(p, *names)
         counters = [self.state[p]["step"] for p in params]
         torch._foreach_add_(counters, torch.tensor(1.0), alpha=1.0)
         steps = [counter.item() for counter in counters]
-        tables = []
-        for bucket in sort_into_tables(params, steps, batch=group.get("foreach") is not False):
-            states = [self.state[p] for p in bucket]
-            points = RowBlock(bucket)
-            gradient = RowBlock([cast(Tensor, p.grad) for p in bucket]).rows
-            table = Table(
-                log_c=curvature_of(bucket[0]),
-                group=group,
-                points=points,
-                gradient=-gradient if group["maximize"] else gradient,
-                step=states[0]["step"].item(),
-                state={
-                    name: RowBlock([s[name] for s in states])
-                    for name in (*self._frame_state, *self._row_state)
-                },
-                scratch=self._scratch.like(points.rows),
+        whole = group.get("foreach") is not False
+        return [
+            build_table(
+                bucket,
+                [self.state[p] for p in bucket],
+                (*frame_names, *row_names),
+                group,
+                None if self.compile else self._scratch,
             )
-            tables.append(table)
-        return tables
+            for bucket in sort_into_tables(params, steps, batch=whole)
+        ]
 
-    def _init_state(self, p: ManifoldParameter) -> None:
+    def _init_state(
+        self, p: ManifoldParameter, frame_names: tuple[str, ...], row_names: tuple[str, ...]
+    ) -> None:
         state = self.state[p]
-        state["step"] = new_step_count()
-        for name in self._frame_state:
-            state[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
-        for name in self._row_state:
-            state[name] = torch.zeros_like(p.detach()[..., :1])
+        if not state:
+            state["step"] = new_step_count()
+        for name in frame_names:
+            if name not in state:
+                state[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
+        for name in row_names:
+            if name not in state:
+                state[name] = torch.zeros_like(p.detach()[..., :1])
 
     def _step_tables(
         self, tables: list[Table]
-    ) -> tuple[list[_Stepped], dict[int, Tensor], dict[int, Tensor]]:
+    ) -> tuple[list[tuple[Table, Outcome]], dict[int, Tensor], dict[int, Tensor]]:
         """Step all tables under the old curvatures.
 
-        Returns the tables with what remains to be done to them, and, by the ``id`` of a curvature,
-        the term that the consistent gradient adds to its derivative and its value.
+        Returns the tables with what remains to be done to them (nothing, unless
+        :attr:`Table.is_whole`) and, by the ``id`` of a curvature, the term that the consistent
+        gradient adds to its derivative and its value.
         """
         groups = self._curvature_groups()
         values: dict[int, Tensor] = {}
@@ -276,16 +305,21 @@ class RiemannianOptimizer(GroupingOptimizer):
             key = id(table.log_c)
             if key not in values:
                 values[key] = value_of(table.log_c)
-            radial = Radial.of(table.points.rows, values[key])
-            x_dot_g = row_dot(table.points.rows, table.gradient, table.scratch)
+            outcome = self._step_table(table, values[key].to(table.gradient.device))
             options = groups[key]
             if table.log_c.requires_grad and options["curvature_gradient"] == "consistent":
-                term = gradient_term(radial, x_dot_g, options["curvature_move"])
+                products = outcome.x_dot_g if table.chart_dot_g is None else table.chart_dot_g
+                move = options["curvature_move"]
+                term = gradient_term(outcome.radial, products, move, table.chart)
                 # the gradient of the table is that of -L where its group maximises
                 term = (-term if table.group["maximize"] else term).to(table.log_c)
                 terms[key] = terms[key] + term if key in terms else term
-            factor, cosh_1 = self._step_table(table, radial, x_dot_g)
-            stepped.append(_Stepped(table, factor, radial.c, cosh_1))
+            if not table.is_whole:
+                x = table.points.rows
+                limit = reach(outcome.radial.c, outcome.cosh_1, x.dtype).clamp_max_(1.0)
+                x.mul_(limit.mul_(outcome.factor).to(x.dtype))
+                table.write_back()
+            stepped.append((table, outcome))
         return stepped, terms, values
 
     def _step_curvatures(
@@ -333,7 +367,7 @@ class RiemannianOptimizer(GroupingOptimizer):
         Returns
         -------
         Tensor, shape (..., n)
-            Space parts of the tangent vectors; zero before the first step.
+            Tangent vectors in the coordinates of ``p``; zero before the first step.
 
         Raises
         ------
@@ -354,8 +388,12 @@ class RiemannianOptimizer(GroupingOptimizer):
             raise ValueError(f"name must be one of {self._frame_state}; got {name!r}")
         if p not in self.state:
             return torch.zeros_like(p.detach())
-        c = value_of(curvature_of(p))
-        return lorentz.transp0(p.detach(), self.state[p][name], c.to(p.device))
+        moment = self.state[p].get(name)
+        if moment is None:
+            return torch.zeros_like(p.detach())
+        # at the origin a point of the ball is half its space part
+        at_origin = moment / 2 if chart_of(p.manifold) == "ball" else moment
+        return cast(Manifold, p.manifold).transp0(p.detach(), at_origin)
 
     def _name_of(self, p: Tensor) -> str:
         for i, group in enumerate(self.param_groups):

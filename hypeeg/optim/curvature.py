@@ -14,6 +14,9 @@ the point under the new one. The optimisers of this package keep moments in the 
 origin, the very thing both transports share: **under either move a stored moment does not
 change at all**, and only points do.
 
+In the coordinates of the charts of hyperbolic space every move is a factor per point, see
+:func:`move_points_`; log-at-origin tangents do not move at all under ``"exp"``.
+
 Autograd's derivative of the loss in ``c`` holds the coordinates of the points fixed, but the move
 then shifts them. :func:`consistent_gradient` is the missing term. Nothing here knows which
 optimiser calls it.
@@ -31,13 +34,39 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from hypeeg.optim.frame import Radial, reach, row_dot
+from hypeeg.geometry import HyperbolicChart, Lorentz, LorentzTangent, PoincareBall
+from hypeeg.optim.frame import Radial, reach, row_dot, row_dtype
 
 CurvatureMove = Literal["exp", "scale"]
+Chart = Literal["lorentz", "ball", "tangent"]
 CurvatureGradient = Literal["autograd", "consistent"]
 
 MOVES: tuple[str, ...] = get_args(CurvatureMove)
 GRADIENTS: tuple[str, ...] = get_args(CurvatureGradient)
+CHARTS: tuple[str, ...] = get_args(Chart)
+# Points of the ball stop this many roundings short of its boundary: where poincare.project stops
+# them, and a little less, so that it finds nothing to do.
+BALL_MARGIN = 68
+
+
+def chart_of(manifold: HyperbolicChart) -> Chart:
+    """Return the name of the coordinates of a manifold.
+
+    Raises
+    ------
+    TypeError
+        If it is none of the charts of this package.
+    """
+    if isinstance(manifold, Lorentz):
+        return "lorentz"
+    if isinstance(manifold, PoincareBall):
+        return "ball"
+    if isinstance(manifold, LorentzTangent):
+        return "tangent"
+    raise TypeError(
+        "optimizers know the charts Lorentz, PoincareBall and LorentzTangent; got a parameter on "
+        f"{type(manifold).__name__}"
+    )
 
 
 def check_move(move: str) -> None:
@@ -50,6 +79,12 @@ def check_gradient(gradient: str) -> None:
     """Raise a ValueError unless ``gradient`` is one of the known curvature gradients."""
     if gradient not in GRADIENTS:
         raise ValueError(f"curvature_gradient must be one of {GRADIENTS}; got {gradient!r}")
+
+
+def check_chart(chart: str) -> None:
+    """Raise a ValueError unless ``chart`` is one of the known charts."""
+    if chart not in CHARTS:
+        raise ValueError(f"chart must be one of {CHARTS}; got {chart!r}")
 
 
 def move_factor(radial: Radial, c_new: Tensor, move: CurvatureMove) -> Tensor:
@@ -78,18 +113,30 @@ def move_factor(radial: Radial, c_new: Tensor, move: CurvatureMove) -> Tensor:
 
 
 @torch.no_grad()
-def move_points_(x: Tensor, c: Tensor, c_new: Tensor, move: CurvatureMove = "exp") -> Tensor:
-    """Move points from curvature ``c`` to curvature ``c_new``, in place.
+def move_points_(
+    x: Tensor, c: Tensor, c_new: Tensor, move: CurvatureMove = "exp", chart: Chart = "lorentz"
+) -> Tensor:
+    r"""Move points from curvature ``c`` to curvature ``c_new``, in place.
+
+    With :math:`k = \sqrt{c'/c}` and :math:`\rho` the distance to the origin times
+    :math:`\sqrt c`, the exp move multiplies space parts by
+    :math:`\sinh(k\rho)/(k\sinh\rho)`, points of the Poincaré ball by
+    :math:`\tanh(k\rho/2)/(k\tanh(\rho/2))` and log-at-origin tangents by 1; the homothety
+    multiplies all of them by :math:`1/k`.
 
     Parameters
     ----------
     x : Tensor, shape (rows, n), float32 or float64
-        Space parts under ``c``; overwritten by those under ``c_new``. Points that would leave the
-        range of the dtype (``c |x|^2`` beyond about 1e36 in float32) stop short of it.
+        Coordinates under ``c``; overwritten by those under ``c_new``. Points that would leave the
+        range of the dtype (``c |x|^2`` beyond about 1e36 in float32) or reach the boundary of
+        the ball stop short of it.
     c, c_new : Tensor, 0-dimensional
         Curvature magnitudes before and after.
     move : {"exp", "scale"}, default "exp"
         Whether distances to the origin are kept, or all distances scaled by ``sqrt(c / c_new)``.
+    chart : {"lorentz", "ball", "tangent"}, default "lorentz"
+        What the coordinates are: space parts, points of the Poincaré ball, or tangents at the
+        origin.
 
     Returns
     -------
@@ -99,14 +146,31 @@ def move_points_(x: Tensor, c: Tensor, c_new: Tensor, move: CurvatureMove = "exp
     Raises
     ------
     ValueError
-        If ``move`` is unknown.
+        If ``move`` or ``chart`` is unknown.
     """
-    radial = Radial.of(x, c)
-    factor = move_factor(radial, c_new, move)
-    return x.mul_(torch.minimum(factor, reach(radial.c, radial.cosh_1, x.dtype)).to(x.dtype))
+    check_move(move)
+    check_chart(chart)
+    if chart == "lorentz":
+        radial = Radial.of(x, c)
+        factor = move_factor(radial, c_new, move)
+        return x.mul_(torch.minimum(factor, reach(radial.c, radial.cosh_1, x.dtype)).to(x.dtype))
+    if chart == "tangent" and move == "exp":
+        return x
+    wide = row_dtype(x)
+    c, c_new = (t.to(device=x.device, dtype=wide) for t in (c, c_new))
+    ratio = (c_new / c).sqrt_()
+    if move == "scale":
+        return x.mul_(ratio.reciprocal_().to(x.dtype))
+    # near the boundary the norm needs more digits than the coordinates have
+    t = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).mul_(c.sqrt())
+    t.clamp_(1e-18, 1 - torch.finfo(wide).eps)
+    moved = t.atanh().mul_(ratio).tanh_().clamp_max_(1 - BALL_MARGIN * torch.finfo(x.dtype).eps)
+    return x.mul_(moved.div_(t).div_(ratio).to(x.dtype))
 
 
-def gradient_term(radial: Radial, x_dot_g: Tensor, move: CurvatureMove) -> Tensor:
+def gradient_term(
+    radial: Radial, x_dot_g: Tensor, move: CurvatureMove, chart: Chart = "lorentz"
+) -> Tensor:
     """Return :func:`consistent_gradient` from row scalars an optimiser has at hand.
 
     Parameters
@@ -114,43 +178,56 @@ def gradient_term(radial: Radial, x_dot_g: Tensor, move: CurvatureMove) -> Tenso
     radial : Radial
         Scalars of the points before the step.
     x_dot_g : Tensor, shape (rows, 1)
-        Inner products of the points with autograd's gradient.
+        Inner products of the coordinates with autograd's gradient in them.
     move : {"exp", "scale"}
         The move that follows the step.
+    chart : {"lorentz", "ball", "tangent"}, default "lorentz"
+        What the coordinates are.
 
     Returns
     -------
     Tensor, 0-dimensional
     """
     check_move(move)
+    check_chart(chart)
     if move == "scale":
         return x_dot_g.sum() / -2
-    # d log|x| / d log c = (rho coth(rho) - 1) / 2. What cancels near the origin is a rounding of
-    # <x, g>, as it is in autograd's part, to which this is added.
-    rate = radial.angle().mul_(radial.cosh).div_(radial.sinh).sub_(1)
-    return rate.mul_(x_dot_g).sum() / 2
+    if chart == "tangent":
+        return torch.zeros((), dtype=x_dot_g.dtype, device=x_dot_g.device)
+    # Half of (d log|x| / d log c). What cancels near the origin is a rounding of <x, g>, as it
+    # is in autograd's part, to which this is added.
+    rate = radial.angle().div_(radial.sinh)
+    if chart == "lorentz":
+        rate.mul_(radial.cosh)
+    return rate.sub_(1).mul_(x_dot_g).sum() / 2
 
 
 @torch.no_grad()
-def consistent_gradient(x: Tensor, g: Tensor, c: Tensor, move: CurvatureMove = "exp") -> Tensor:
+def consistent_gradient(
+    x: Tensor, g: Tensor, c: Tensor, move: CurvatureMove = "exp", chart: Chart = "lorentz"
+) -> Tensor:
     r"""Return what autograd's derivative in ``log c`` leaves out for one table of parameters.
 
     That derivative holds ``x`` fixed, whereas the curvature move carries ``x`` along with ``c``.
-    The missing term is :math:`\sum \langle \partial L/\partial x, dx/d\log c\rangle` with
+    The missing term is :math:`\sum \langle \partial L/\partial x, dx/d\log c\rangle`, with
+    :math:`dx/d\log c = -x/2` for the homothety and for the exp move
 
-    .. math:: \frac{dx}{d\log c} = \tfrac12 (\rho\coth\rho - 1)\,x \quad\text{(exp)},\qquad
-              \frac{dx}{d\log c} = -\tfrac12\,x \quad\text{(scale)}.
+    .. math:: \tfrac12 (\rho\coth\rho - 1)\,x \quad\text{(space parts)},\qquad
+              \tfrac12 (\rho/\sinh\rho - 1)\,x \quad\text{(ball)},\qquad
+              0 \quad\text{(tangents at the origin)}.
 
     Parameters
     ----------
     x : Tensor, shape (rows, n)
-        Space parts.
+        Coordinates of points.
     g : Tensor, shape (rows, n)
         Autograd's gradient of the loss in ``x``.
     c : Tensor, 0-dimensional
         Curvature magnitude.
     move : {"exp", "scale"}, default "exp"
         The move.
+    chart : {"lorentz", "ball", "tangent"}, default "lorentz"
+        What the coordinates are.
 
     Returns
     -------
@@ -160,6 +237,15 @@ def consistent_gradient(x: Tensor, g: Tensor, c: Tensor, move: CurvatureMove = "
     Raises
     ------
     ValueError
-        If ``move`` is unknown.
+        If ``move`` or ``chart`` is unknown.
     """
-    return gradient_term(Radial.of(x, c), row_dot(x, g), move)
+    check_chart(chart)
+    if chart == "ball":
+        wide = x.to(row_dtype(x))
+        t = wide.norm(dim=-1, keepdim=True).mul_(c.to(wide).sqrt())
+        t.clamp_(1e-18, 1 - torch.finfo(wide.dtype).eps)
+        gap = (1 - t) * (1 + t)
+        radial = Radial(c.to(wide), 2 * t / gap, (1 + t * t) / gap, 2 / gap)
+    else:  # tangents need no scalars
+        radial = Radial.of(x, c)
+    return gradient_term(radial, row_dot(x, g), move, chart)

@@ -38,14 +38,15 @@ _LONGEST_HALF_STEP = 4.0
 _MOST_DECAY = 1 - 1e-6
 
 
-def _row_dtype(x: Tensor) -> torch.dtype:
+def row_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype of row scalars on the device of a tensor: float64 where there is one."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def row_norm(x: Tensor) -> Tensor:
     """Return the lengths of the rows of a table, ``(rows, 1)`` in float64."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.to(_row_dtype(x))
+    return norm.to(row_dtype(x))
 
 
 def row_dot(x: Tensor, y: Tensor, scratch: Tensor | None = None) -> Tensor:
@@ -55,7 +56,7 @@ def row_dot(x: Tensor, y: Tensor, scratch: Tensor | None = None) -> Tensor:
     """
     # No matrix product: those may run in reduced precision at the user's wish.
     products = torch.mul(x, y, out=scratch)
-    return products.sum(-1, keepdim=True).to(_row_dtype(x))
+    return products.sum(-1, keepdim=True).to(row_dtype(x))
 
 
 def reach(c: Tensor, cosh_1: Tensor, dtype: torch.dtype) -> Tensor:
@@ -147,6 +148,7 @@ def geodesic_step_(
     step: Tensor,
     decay: tuple[Tensor, Tensor] | None = None,
     scratch: Tensor | None = None,
+    carried: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Shorten points radially, move them along geodesics and carry a moment along, in place.
 
@@ -169,6 +171,9 @@ def geodesic_step_(
         From :func:`decayed`; none by default.
     scratch : Tensor, shape (rows, n), optional
         Working memory.
+    carried : Tensor, shape (rows, n), optional
+        Tangent vectors at ``x`` in the frame of the origin to carry along instead of ``m``, which
+        is then left as it is; overwritten.
 
     Returns
     -------
@@ -188,6 +193,10 @@ def geodesic_step_(
     and the transported moment the gyration of ``m``,
 
     .. math:: \mathrm{gyr}[p, q]\,m = \frac{(1 - p^2 q^2)\,m - 2 (1 + pq)\,|q|\,|m|\,p}{D}.
+
+    That of any other vector ``w`` is
+
+    .. math:: w + \frac{2}{D}\bigl((qw + 2\,pq\,qw - q^2\,pw)\,p - (pw + p^2\,qw)\,q\bigr).
     """
     half_root_c = radial.c.sqrt() / 2
     # The floor serves the quotient alone: tanh(t)/t is 1 to the last digit at any tiny t.
@@ -204,6 +213,16 @@ def geodesic_step_(
     pq_square = (radial.sinh * ball).mul_(q).square_()
     numerator = torch.add(q_square, pq, alpha=2).add_(1)
     denominator = torch.add(pq_square, pq, alpha=2).add_(1)
+    turn = None
+    if carried is not None:
+        # w' = w + from_p p + from_q q, with p = x ball sqrt(c) and q = -m q_per_m sqrt(c) / 2
+        p_per_x, q_per_minus_m = ball * radial.c.sqrt(), q_per_m * half_root_c
+        pw = row_dot(x, carried, scratch).mul_(p_per_x)
+        qw = row_dot(m, carried, scratch).mul_(q_per_minus_m).neg_()
+        from_p = (2 * pq + 1).mul_(qw) - q_square * pw
+        from_q = (radial.sinh * ball).square_().mul_(qw).add_(pw)
+        twice = 2 / denominator
+        turn = from_p * p_per_x * twice, from_q * q_per_minus_m * twice
     sech_square = q_square.neg_().add_(1)
 
     # 1 - |p + q|^2 = (1 - p^2)(1 - q^2) / D, and cosh + 1 is 2 / (1 - |.|^2)
@@ -215,10 +234,14 @@ def geodesic_step_(
     if decay is not None:
         factor.mul_(decay[0])
         ratio.div_(decay[0])
-    m_from_x = pq.add_(1).mul_(q).mul_(m_half).mul_(ball).div_(denominator)
-    m_from_m = pq_square.neg_().add_(1).div_(denominator).addcmul_(m_from_x, ratio, value=-4)
 
     dtype = x.dtype
     x.addcmul_(m, ratio.to(dtype), value=-1)
+    if carried is not None and turn is not None:
+        carried.addcmul_(x, turn[0].to(dtype))
+        carried.addcmul_(m, (turn[0] * ratio).add_(turn[1]).to(dtype))
+        return factor, cosh_1_new
+    m_from_x = pq.add_(1).mul_(q).mul_(m_half).mul_(ball).div_(denominator)
+    m_from_m = pq_square.neg_().add_(1).div_(denominator).addcmul_(m_from_x, ratio, value=-4)
     m.mul_(m_from_m.to(dtype)).addcmul_(x, m_from_x.to(dtype), value=-4)
     return factor, cosh_1_new

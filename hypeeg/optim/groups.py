@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from hypeeg.geometry import CurvatureParameter, ManifoldParameter
-from hypeeg.optim.curvature import check_gradient, check_move
+from hypeeg.optim.curvature import chart_of, check_gradient, check_move
 
 Group: TypeAlias = dict[str, Any]
 
@@ -41,6 +41,12 @@ def check_number(
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}); got {value}. {remedy}")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise a TypeError unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+
+
 def check_curvature_options(options: Group) -> None:
     """Raise a TypeError or ValueError if an option for curvatures is invalid."""
     check_number("curvature_lr", options["curvature_lr"], remedy="The default is 1e-2.")
@@ -49,9 +55,21 @@ def check_curvature_options(options: Group) -> None:
 
 
 def check_parameter(entry: Any) -> None:
-    """Raise a TypeError if an entry is a manifold parameter of a dtype unfit for points."""
+    """Raise a TypeError if an entry is a manifold parameter of a dtype unfit for points.
+
+    The same for a manifold parameter of geoopt, which would be stepped as a Euclidean one.
+    """
     p = tensor_of(entry)
-    if isinstance(p, ManifoldParameter) and p.dtype not in POINT_DTYPES:
+    if is_foreign(p):
+        name = f"{entry[0]!r} " if isinstance(entry, tuple) else ""
+        raise TypeError(
+            f"parameter {name}of shape {tuple(p.shape)} is a geoopt manifold parameter; convert "
+            "it, or the module that holds it, with hypeeg.optim.from_geoopt first"
+        )
+    if not isinstance(p, ManifoldParameter):
+        return
+    chart_of(p.manifold)
+    if p.dtype not in POINT_DTYPES:
         name = f"{entry[0]!r} " if isinstance(entry, tuple) else ""
         raise TypeError(
             f"manifold parameter {name}of shape {tuple(p.shape)} is {p.dtype}; points of the "
@@ -63,6 +81,14 @@ def check_parameter(entry: Any) -> None:
 def is_curvature_group(group: Group) -> bool:
     """Tell whether a parameter group is one of curvatures."""
     return "curvature_move" in group
+
+
+def is_foreign(p: Any) -> bool:
+    """Tell whether a tensor is one of geoopt's that lie on a manifold; geoopt is not imported."""
+    return any(
+        kind.__module__.startswith("geoopt.") and kind.__name__ == "ManifoldTensor"
+        for kind in type(p).__mro__
+    )
 
 
 def tensor_of(entry: Any) -> Any:
@@ -150,7 +176,7 @@ class GroupingOptimizer(Optimizer):
         Raises
         ------
         TypeError
-            If a manifold parameter is neither float32 nor float64.
+            If a manifold parameter is neither float32 nor float64, or one of geoopt's.
         ValueError
             If an option or a parameter is invalid.
         """
@@ -209,6 +235,7 @@ class GroupingOptimizer(Optimizer):
             "weight_decay": 0.0,
             "betas": (0.9, 0.999),
             "eps": 1e-8,
+            "amsgrad": False,
             "maximize": options["maximize"],
             "curvature_move": options["curvature_move"],
             "curvature_gradient": options["curvature_gradient"],

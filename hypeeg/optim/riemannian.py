@@ -1,22 +1,122 @@
-"""Update rules on hyperbolic space: the optimisers one uses."""
+"""Optimisers of the Adam family on hyperbolic space."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from hypeeg.optim.base import RiemannianOptimizer
 from hypeeg.optim.curvature import CurvatureGradient, CurvatureMove
-from hypeeg.optim.euclidean import adamw_step
-from hypeeg.optim.frame import Radial, decayed, geodesic_step_
-from hypeeg.optim.groups import Group, check_number
+from hypeeg.optim.euclidean import adam_step
+from hypeeg.optim.groups import Group, check_flag, check_number
+from hypeeg.optim.rules import AdamRates, Outcome, adam_
 from hypeeg.optim.tables import Table
 
 
-class RiemannianAdamW(RiemannianOptimizer):
+class _AdamFamily(RiemannianOptimizer):
+    """What RiemannianAdam and RiemannianAdamW share: all but where weight decay acts."""
+
+    _frame_state = ("exp_avg",)
+    _decoupled: bool
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        amsgrad: bool,
+        *,
+        curvature_lr: float | Tensor,
+        curvature_move: CurvatureMove,
+        curvature_gradient: CurvatureGradient,
+        maximize: bool,
+        foreach: bool | None,
+        compile: bool,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+        }
+        self._check_options(defaults)
+        super().__init__(
+            params,
+            defaults,
+            curvature_lr=curvature_lr,
+            curvature_move=curvature_move,
+            curvature_gradient=curvature_gradient,
+            compile=compile,
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("amsgrad", False)
+
+    def _check_options(self, options: Group) -> None:
+        check_number("lr", options["lr"], remedy="The default is 1e-3.")
+        check_number("eps", options["eps"], remedy="The default is 1e-8.")
+        check_number("weight_decay", options["weight_decay"], remedy="Give 0 for none.")
+        check_flag("amsgrad", options["amsgrad"])
+        betas = options["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers, such as (0.9, 0.999); got {betas!r}")
+        for i, beta in enumerate(betas):
+            if isinstance(beta, Tensor):
+                raise TypeError(f"betas[{i}] must be a plain number; got a tensor")
+            check_number(f"betas[{i}]", beta, high=1.0, remedy="The default is (0.9, 0.999).")
+        if options["foreach"] and isinstance(options["lr"], Tensor):
+            raise ValueError("lr as a tensor is not supported with foreach=True; leave it None")
+
+    def _state_names(self, group: Group) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        largest = ("max_exp_avg_sq",) if group["amsgrad"] else ()
+        return ("exp_avg",), ("exp_avg_sq", *largest)
+
+    def _step_euclidean(self, group: Group, params: list[Tensor]) -> None:
+        grads: list[Any] = [p.grad for p in params]
+        adam_step(
+            self.state, group, params, grads, foreach=group["foreach"], decoupled=self._decoupled
+        )
+
+    def _step_table(self, table: Table, c: Tensor) -> Outcome:
+        group, state = table.group, table.state
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        weight_decay = group["weight_decay"]
+        kind = "decoupled" if self._decoupled else "coupled"
+        rates = AdamRates(
+            lr=lr.reshape(()).to(c) if isinstance(lr, Tensor) else lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=group["eps"],
+            correction1=1 - beta1**table.step,
+            correction2=1 - beta2**table.step,
+            weight_decay=weight_decay,
+        )
+        largest = state["max_exp_avg_sq"].rows if group["amsgrad"] else None
+        outcome: Outcome = self._run(
+            adam_,
+            table.points.rows,
+            table.gradient,
+            state["exp_avg"].rows,
+            state["exp_avg_sq"].rows,
+            largest,
+            table.scratch,
+            c,
+            rates,
+            decay=kind if weight_decay != 0 and table.decays else "none",
+        )
+        return outcome
+
+
+class RiemannianAdamW(_AdamFamily):
     r"""AdamW for models whose parameters partly live on hyperbolic space.
 
     A drop-in for :class:`torch.optim.AdamW`. Euclidean parameters take exactly its steps.
@@ -48,6 +148,8 @@ class RiemannianAdamW(RiemannianOptimizer):
         Added to the root of the second moment.
     weight_decay : float, default 1e-2
         Decoupled weight decay; on the hyperboloid a pull towards the origin.
+    amsgrad : bool, default False
+        Divide by the root of the largest second moment so far.
     curvature_lr : float or Tensor, default 1e-2
         Learning rate of ``log c``.
     curvature_move : {"exp", "scale"}, default "exp"
@@ -63,6 +165,9 @@ class RiemannianAdamW(RiemannianOptimizer):
     foreach : bool, optional
         For Euclidean parameters as in torch. Small manifold parameters of one manifold are
         joined into one table unless it is False.
+    compile : bool, default False
+        Compile the step of tables of manifold parameters with :func:`torch.compile`; worth it for
+        long runs with large tables.
 
     Raises
     ------
@@ -81,6 +186,15 @@ class RiemannianAdamW(RiemannianOptimizer):
     optimiser that steps it, also those with ``requires_grad=False``: one left out would
     keep its coordinates while its space changes. A parameter without a gradient takes no step,
     but follows.
+
+    *Charts.* Parameters on :class:`~hypeeg.geometry.PoincareBall` and
+    :class:`~hypeeg.geometry.LorentzTangent` take the same step: they are converted to float64 space
+    parts, stepped, and converted back. Weight decay leaves out parameters with ``decay=False``.
+
+    *Sparse gradients* of whole rows, as of ``nn.Embedding(sparse=True)``, are lazy for manifold
+    parameters, as in :class:`torch.optim.SparseAdam`: only the rows they name are stepped and
+    decayed, the moments of others neither decay nor change, and bias corrections count the
+    steps of the whole parameter. A change of the curvature carries all rows.
 
     *Bounds against overflow.* No step is longer than ``8/sqrt(c)``, and points stop where squares
     of their coordinates would overflow, in float32 ``42/sqrt(c)`` from the origin: far beyond where
@@ -111,8 +225,7 @@ class RiemannianAdamW(RiemannianOptimizer):
     >>> optimizer.step()
     """
 
-    _frame_state = ("exp_avg",)
-    _row_state = ("exp_avg_sq",)
+    _decoupled = True
 
     def __init__(
         self,
@@ -121,69 +234,102 @@ class RiemannianAdamW(RiemannianOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
         *,
         curvature_lr: float | Tensor = 1e-2,
         curvature_move: CurvatureMove = "exp",
         curvature_gradient: CurvatureGradient = "autograd",
         maximize: bool = False,
         foreach: bool | None = None,
+        compile: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        self._check_options(defaults)
         super().__init__(
             params,
-            defaults,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
             curvature_lr=curvature_lr,
             curvature_move=curvature_move,
             curvature_gradient=curvature_gradient,
+            maximize=maximize,
+            foreach=foreach,
+            compile=compile,
         )
 
-    def _check_options(self, options: Group) -> None:
-        check_number("lr", options["lr"], remedy="The default is 1e-3.")
-        check_number("eps", options["eps"], remedy="The default is 1e-8.")
-        check_number("weight_decay", options["weight_decay"], remedy="Give 0 for none.")
-        betas = options["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas must be two numbers, such as (0.9, 0.999); got {betas!r}")
-        for i, beta in enumerate(betas):
-            if isinstance(beta, Tensor):
-                raise TypeError(f"betas[{i}] must be a plain number; got a tensor")
-            check_number(f"betas[{i}]", beta, high=1.0, remedy="The default is (0.9, 0.999).")
-        if options["foreach"] and isinstance(options["lr"], Tensor):
-            raise ValueError("lr as a tensor is not supported with foreach=True; leave it None")
 
-    def _step_euclidean(self, group: Group, params: list[Tensor]) -> None:
-        grads: list[Any] = [p.grad for p in params]
-        adamw_step(self.state, group, params, grads, foreach=group["foreach"])
+class RiemannianAdam(_AdamFamily):
+    r"""Adam for models whose parameters partly live on hyperbolic space.
 
-    def _step_table(self, table: Table, radial: Radial, x_dot_g: Tensor) -> tuple[Tensor, Tensor]:
-        x, g = table.points.rows, table.gradient
-        m, v = table.state["exp_avg"].rows, table.state["exp_avg_sq"].rows
-        group = table.group
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        if isinstance(lr, Tensor):
-            lr = lr.reshape(()).to(radial.cosh)
+    A drop-in for :class:`torch.optim.Adam`; Euclidean parameters take exactly its steps. Manifold
+    parameters move as under :class:`RiemannianAdamW`, where all other options, the notes and the
+    curvature step are described, except that weight decay is coupled: it adds to the gradient
+    that of
 
-        # Riemannian gradient in the frame of the origin: g + shift x, of square |g|^2 + c <x, g>^2
-        c_x_dot_g = x_dot_g * radial.c
-        shift = c_x_dot_g / radial.cosh_1
-        m.lerp_(g, 1 - beta1).addcmul_(x, shift.to(x.dtype), value=1 - beta1)
-        g_norm: Tensor = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
-        radial_square = c_x_dot_g.mul_(x_dot_g).to(v.dtype)
-        v.mul_(beta2).addcmul_(g_norm, g_norm, value=1 - beta2).add_(radial_square, alpha=1 - beta2)
+    .. math:: \tfrac{\lambda}{2}\, d(\theta, o)^2,
 
-        correction1 = 1 - beta1**table.step
-        correction2 = 1 - beta2**table.step
-        root = v.sqrt().add_(group["eps"] * correction2**0.5).reciprocal_()
-        step = root.to(radial.cosh).mul_(lr * correction2**0.5 / correction1)
-        decay = None
-        if group["weight_decay"] != 0:
-            decay = decayed(radial, lr * group["weight_decay"])
-        return geodesic_step_(x, m, radial, step, decay, table.scratch)
+    whose transport to the origin is :math:`\lambda \log_o(\theta)`. That is torch's
+    :math:`\lambda\theta` as c vanishes, and the same on every chart.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, ``named_parameters()`` or parameter groups.
+    lr : float or Tensor, default 1e-3
+        Learning rate.
+    betas : tuple of float, default (0.9, 0.999)
+        Decay rates of the first and second moment; the second is one number per point.
+    eps : float, default 1e-8
+        Added to the root of the second moment.
+    weight_decay : float, default 0
+        Coupled weight decay.
+    amsgrad : bool, default False
+        Divide by the root of the largest second moment so far.
+    curvature_lr, curvature_move, curvature_gradient, maximize, foreach, compile
+        As in :class:`RiemannianAdamW`.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or a manifold parameter is neither float32 nor float64.
+    ValueError
+        If an argument lies outside its range.
+
+    References
+    ----------
+    .. [1] G. Bécigneul, O.-E. Ganea: Riemannian Adaptive Optimization Methods, ICLR 2019.
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        curvature_lr: float | Tensor = 1e-2,
+        curvature_move: CurvatureMove = "exp",
+        curvature_gradient: CurvatureGradient = "autograd",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            curvature_lr=curvature_lr,
+            curvature_move=curvature_move,
+            curvature_gradient=curvature_gradient,
+            maximize=maximize,
+            foreach=foreach,
+            compile=compile,
+        )

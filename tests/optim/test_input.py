@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hypeeg.geometry import Curvature, Lorentz, ManifoldParameter
-from hypeeg.optim import RiemannianAdamW
+from hypeeg.optim import RiemannianAdam, RiemannianAdamW, RiemannianSGD
 
 
 def points(*shape, manifold=None, dtype=torch.float32):
@@ -73,9 +73,32 @@ def test_sparse_gradients(manifold):
     p = points(3, 2) if manifold else nn.Parameter(torch.ones(3, 2))
     optimizer = RiemannianAdamW([("weight", w), ("table", p)])
     p.grad, w.grad = torch.ones(3, 2).to_sparse(), torch.ones(2)
-    with pytest.raises(RuntimeError, match=r"'table' \(shape \(3, 2\)\) has a sparse gradient"):
+    what = "does not name whole rows" if manifold else "has a sparse gradient.*Euclidean"
+    with pytest.raises(RuntimeError, match=rf"'table' \(shape \(3, 2\)\) {what}"):
         optimizer.step()
     assert w[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "message"),
+    [
+        ("lr", -0.1, ValueError, r"lr must lie in \[0, inf\); got -0.1"),
+        ("momentum", -0.1, ValueError, r"momentum must lie in \[0, inf\); got -0.1"),
+        ("dampening", None, TypeError, "dampening must be a number; got None"),
+        ("weight_decay", float("nan"), ValueError, "weight_decay must lie in"),
+        ("nesterov", 1, TypeError, "nesterov must be True or False; got 1"),
+        ("nesterov", True, ValueError, "nesterov=True needs momentum > 0 and dampening = 0"),
+    ],
+)
+def test_options_of_sgd(option, value, error, message):
+    with pytest.raises(error, match=message):
+        RiemannianSGD([points(2)], **{option: value})
+
+
+@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianAdamW])
+def test_amsgrad_is_a_flag(kind):
+    with pytest.raises(TypeError, match="amsgrad must be True or False; got 'yes'"):
+        kind([points(2)], amsgrad="yes")
 
 
 def test_manifold_exchanged_after_the_optimizer_was_built():
