@@ -6,10 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hypeeg.geometry import Lorentz, ManifoldParameter
-from hypeeg.geometry.series import asinhc
+from hypeeg.geometry import KeepsManifoldParameters, Lorentz, ManifoldParameter
+from hypeeg.nn.linear import working_dtype
+from hypeeg.nn.signed_distance import signed_distances
 
 
 class LorentzMLR(nn.Module):
@@ -85,18 +85,12 @@ class LorentzMLR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.weight.dtype)
-            root = torch.sqrt(self.manifold.c).to(x.dtype)
-            z: Tensor = self.weight
+            dtype = working_dtype(self.weight)
+            z: Tensor = self.weight.to(dtype)
             if self.max_norm is not None:
                 z = torch.renorm(z, p=2, dim=0, maxnorm=self.max_norm)
-            length = torch.linalg.vector_norm(z, dim=-1)
-            unit = z / torch.where(length > 0, length, 1.0).unsqueeze(-1)
-            offset = root * self.bias
-            alpha = F.linear(x, torch.cosh(offset).unsqueeze(-1) * unit)
-            alpha = alpha - self.manifold.time(x) * torch.sinh(offset)
-            logits: Tensor = self.temperature * length * alpha * asinhc(root * alpha)
-            return logits
+            distances = signed_distances(x.to(dtype), z, self.bias.to(dtype), self.manifold.c)
+            return distances if self.temperature == 1 else distances * self.temperature
 
     def extra_repr(self) -> str:
         """Describe the layer in the module's repr."""
@@ -106,7 +100,7 @@ class LorentzMLR(nn.Module):
         )
 
 
-class LorentzPrototypes(nn.Module):
+class LorentzPrototypes(KeepsManifoldParameters, nn.Module):
     r"""Class prototypes on the hyperboloid.
 
     The logit of class k is ``-d_L(x, p_k)^2 / temperature`` with the squared Lorentz distance
