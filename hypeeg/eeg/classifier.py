@@ -47,8 +47,10 @@ class HypEEGClassifier(HyperbolicClassifier):
         Decoupled weight decay.
     lr_schedule : "cosine" or None, default "cosine"
         Cosine decay of the learning rate to 0 over `max_epochs`.
-    curvature : "learned" or "fixed", default "learned"
-        Whether the curvature is trained.  Like the next four, of no effect on Euclidean networks.
+    curvature : "learned", "sharpness_aware" or "fixed", default "learned"
+        Whether the curvature is trained: by the training loss with the weights, by the loss at
+        perturbed weights (:class:`hypeeg.optim.sharpness.SharpnessAwareCurvature`, a fifth more
+        time), or not.  Like the next six, of no effect on Euclidean networks.
     c : float, default 1.0
         Curvature magnitude at the start; the space has curvature -c.
     curvature_lr : float, default 1e-2
@@ -56,7 +58,11 @@ class HypEEGClassifier(HyperbolicClassifier):
     curvature_move : "exp" or "scale", default "exp"
         How parameters on the manifold follow a change of c.
     curvature_gradient : "autograd" or "consistent", default "autograd"
-        Which derivative of the loss in c is followed.
+        Which derivative of the loss in c is followed; for ``curvature="learned"``.
+    sharpness_rho : float, default 0.05
+        Length of the perturbation of the weights, for ``curvature="sharpness_aware"``.
+    sharpness_every : int, default 5
+        Training steps from one step of the curvature to the next, likewise.
     early_stopping : bool, default False
         Hold out validation trials and keep the weights of the epoch where their loss is least.
     patience : int, default 15
@@ -118,11 +124,13 @@ class HypEEGClassifier(HyperbolicClassifier):
         lr: float = 2e-3,
         weight_decay: float = 1e-2,
         lr_schedule: Literal["cosine"] | None = "cosine",
-        curvature: Literal["learned", "fixed"] = "learned",
+        curvature: Literal["learned", "sharpness_aware", "fixed"] = "learned",
         c: float = 1.0,
         curvature_lr: float = 1e-2,
         curvature_move: Literal["exp", "scale"] = "exp",
         curvature_gradient: Literal["autograd", "consistent"] = "autograd",
+        sharpness_rho: float = 0.05,
+        sharpness_every: int = 5,
         early_stopping: bool = False,
         patience: int = 15,
         validation_fraction: float = 0.2,
@@ -146,6 +154,8 @@ class HypEEGClassifier(HyperbolicClassifier):
             curvature_lr=curvature_lr,
             curvature_move=curvature_move,
             curvature_gradient=curvature_gradient,
+            sharpness_rho=sharpness_rho,
+            sharpness_every=sharpness_every,
             early_stopping=early_stopping,
             patience=patience,
             validation_fraction=validation_fraction,
@@ -274,7 +284,7 @@ class HypEEGClassifier(HyperbolicClassifier):
                 config["n_features"],
                 config["n_outputs"],
                 c=self.c,
-                learnable_curvature=self.curvature == "learned",
+                learnable_curvature=self.curvature != "fixed",
                 **config["params"],
             )
             return _Standardised(network, config["mean"], config["scale"])
@@ -285,7 +295,7 @@ class HypEEGClassifier(HyperbolicClassifier):
             "n_times": config["n_times"],
             "sfreq": config["sfreq"],
             "c": self.c,
-            "learnable_curvature": self.curvature == "learned",
+            "learnable_curvature": self.curvature != "fixed",
         }
         accepted = inspect.signature(cls).parameters
         if config["ch_names"] is not None and "chs_info" in accepted:

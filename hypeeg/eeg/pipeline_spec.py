@@ -62,8 +62,10 @@ class TrainingSpec(BaseModel):
         default=True,
         description="Compute batch-norm statistics anew from the training trials at the end.",
     )
-    curvature: Literal["learned", "fixed"] = Field(
-        default="learned", description="Whether the curvature is trained."
+    curvature: Literal["learned", "sharpness_aware", "fixed"] = Field(
+        default="learned",
+        description="Whether the curvature is trained: by the training loss, by the loss at "
+        "perturbed weights, or not.",
     )
     c: float = Field(
         default=1.0,
@@ -78,6 +80,16 @@ class TrainingSpec(BaseModel):
     curvature_gradient: Literal["autograd", "consistent"] = Field(
         default="autograd", description="Which derivative of the loss in c is followed."
     )
+    sharpness_rho: float = Field(
+        default=0.05,
+        gt=0,
+        description="Length of the perturbation of the weights (curvature: sharpness_aware).",
+    )
+    sharpness_every: int = Field(
+        default=5,
+        ge=1,
+        description="Training steps between two of the curvature (curvature: sharpness_aware).",
+    )
 
     @field_validator("class_weight")
     @classmethod
@@ -89,6 +101,15 @@ class TrainingSpec(BaseModel):
                     f"class weights must be positive, got {wrong}; give each class > 0"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _check_sharpness(self) -> TrainingSpec:
+        if self.curvature == "sharpness_aware" and self.c > 10:
+            raise ValueError(
+                f"c={self.c:g} must be at most 10 with curvature: sharpness_aware; start lower, or "
+                "use curvature: learned"
+            )
+        return self
 
     def override(self, other: TrainingSpec | None) -> TrainingSpec:
         """Return these options with the fields that `other` was given replacing them.

@@ -19,7 +19,7 @@ from skorch.callbacks import Callback
 
 from hypeeg.training import persistence
 from hypeeg.training.callbacks import find_curvature
-from hypeeg.training.data import TrialDataset, split_validation
+from hypeeg.training.data import TrialBatches, TrialDataset, split_validation
 from hypeeg.training.inputs import check_fit_data, check_predict_data
 from hypeeg.training.losses import class_weights
 from hypeeg.training.net import TrialNet, make_callbacks, make_net
@@ -57,8 +57,10 @@ class HyperbolicClassifier(
         Decoupled weight decay.
     lr_schedule : "cosine" or None, default "cosine"
         Cosine decay of the learning rate to 0 over `max_epochs`, one step an epoch.
-    curvature : "learned" or "fixed", default "learned"
-        Whether the curvature is trained.  Like the next four, of no effect on Euclidean networks.
+    curvature : "learned", "sharpness_aware" or "fixed", default "learned"
+        Whether the curvature is trained: by the training loss with the weights, by the loss at
+        perturbed weights (:class:`hypeeg.optim.sharpness.SharpnessAwareCurvature`, a fifth more
+        time), or not.  Like the next six, of no effect on Euclidean networks.
     c : float, default 1.0
         Curvature magnitude at the start; the space has curvature -c.
     curvature_lr : float, default 1e-2
@@ -66,7 +68,11 @@ class HyperbolicClassifier(
     curvature_move : "exp" or "scale", default "exp"
         How parameters on the manifold follow a change of c.
     curvature_gradient : "autograd" or "consistent", default "autograd"
-        Which derivative of the loss in c is followed.
+        Which derivative of the loss in c is followed; for ``curvature="learned"``.
+    sharpness_rho : float, default 0.05
+        Length of the perturbation of the weights, for ``curvature="sharpness_aware"``.
+    sharpness_every : int, default 5
+        Training steps from one step of the curvature to the next, likewise.
     early_stopping : bool, default False
         Hold out validation trials, stop when their loss no longer falls, and keep the weights of
         the best epoch.
@@ -129,11 +135,13 @@ class HyperbolicClassifier(
         lr: float = 2e-3,
         weight_decay: float = 1e-2,
         lr_schedule: Literal["cosine"] | None = "cosine",
-        curvature: Literal["learned", "fixed"] = "learned",
+        curvature: Literal["learned", "sharpness_aware", "fixed"] = "learned",
         c: float = 1.0,
         curvature_lr: float = 1e-2,
         curvature_move: Literal["exp", "scale"] = "exp",
         curvature_gradient: Literal["autograd", "consistent"] = "autograd",
+        sharpness_rho: float = 0.05,
+        sharpness_every: int = 5,
         early_stopping: bool = False,
         patience: int = 15,
         validation_fraction: float = 0.2,
@@ -154,6 +162,8 @@ class HyperbolicClassifier(
         self.curvature_lr = curvature_lr
         self.curvature_move = curvature_move
         self.curvature_gradient = curvature_gradient
+        self.sharpness_rho = sharpness_rho
+        self.sharpness_every = sharpness_every
         self.early_stopping = early_stopping
         self.patience = patience
         self.validation_fraction = validation_fraction
@@ -240,6 +250,7 @@ class HyperbolicClassifier(
         config["n_outputs"] = len(classes)
         weights = class_weights(self.class_weight, classes, codes[train])
         valid_set = None if valid is None else TrialDataset(X[valid], codes[valid], device)
+        train_set = TrialDataset(X_train, codes[train], device)
         with isolated_rng(torch_seed, device), deterministic_convolutions(device):
             net = make_net(
                 self,
@@ -249,8 +260,9 @@ class HyperbolicClassifier(
                 order=torch.Generator().manual_seed(order_seed),
                 weights=weights,
                 valid_set=valid_set,
+                total_steps=self.max_epochs * len(TrialBatches(train_set, self.batch_size)),
             )
-            net.partial_fit(TrialDataset(X_train, codes[train], device))
+            net.partial_fit(train_set)
         self.classes_ = classes
         self.input_shape_ = X.shape[1:]
         self.seed_ = seed

@@ -12,7 +12,9 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 
+from hypeeg.geometry import CurvatureParameter
 from hypeeg.optim import RiemannianAdamW
+from hypeeg.optim.sharpness import SharpnessAwareCurvature
 from hypeeg.training.batchnorm import refresh_batch_norm
 from hypeeg.training.callbacks import (
     CurvatureHistory,
@@ -223,6 +225,7 @@ def make_net(
     order: torch.Generator | None = None,
     weights: np.ndarray | None = None,
     valid_set: TrialDataset | None = None,
+    total_steps: int | None = None,
 ) -> TrialNet:
     """Put a network, the loss and the optimiser together.
 
@@ -242,6 +245,8 @@ def make_net(
         Class weights.
     valid_set : TrialDataset, optional
         Validation trials.
+    total_steps : int, optional
+        Training steps to come, by which a sharpness-aware curvature is scheduled.
 
     Returns
     -------
@@ -263,7 +268,8 @@ def make_net(
         refresh_batch_norm=options.refresh_batch_norm,
         criterion=WeightedCrossEntropy,
         criterion__weight=weights,
-        optimizer=RiemannianAdamW,
+        optimizer=_make_optimizer,
+        optimizer__sharpness=_sharpness_options(options, module, total_steps),
         optimizer__weight_decay=options.weight_decay,
         optimizer__curvature_lr=options.curvature_lr,
         optimizer__curvature_move=options.curvature_move,
@@ -280,3 +286,29 @@ def make_net(
         verbose=0,
     ).initialize()
     return net
+
+
+def _sharpness_options(
+    options: HyperbolicClassifier, module: torch.nn.Module, total_steps: int | None
+) -> dict[str, Any] | None:
+    """Return the options of the sharpness-aware curvature, None if there is none to learn."""
+    learned = any(
+        isinstance(p, CurvatureParameter) and p.requires_grad for p in module.parameters()
+    )
+    if options.curvature != "sharpness_aware" or not learned:
+        return None
+    return {
+        "rho": options.sharpness_rho,
+        "every": options.sharpness_every,
+        "lr": options.curvature_lr,
+        "module": module,
+        "total_steps": total_steps,
+    }
+
+
+def _make_optimizer(
+    params: Any, *, sharpness: dict[str, Any] | None = None, **kwargs: Any
+) -> torch.optim.Optimizer:
+    """Make what trains a network: AdamW, inside what learns the curvature by sharpness."""
+    optimizer = RiemannianAdamW(params, **kwargs)
+    return optimizer if sharpness is None else SharpnessAwareCurvature(optimizer, **sharpness)

@@ -6,11 +6,13 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-_INTEGERS = {"max_epochs": 1, "batch_size": 1, "patience": 1}
-_NUMBERS = ("lr", "curvature_lr", "c", "validation_fraction")
+# The upper bound that hypeeg.optim.SharpnessAwareCurvature sets by default.
+HIGHEST_SHARPNESS_AWARE_C = 10.0
+_INTEGERS = {"max_epochs": 1, "batch_size": 1, "patience": 1, "sharpness_every": 1}
+_NUMBERS = ("lr", "curvature_lr", "c", "sharpness_rho", "validation_fraction")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "lr_schedule": ("cosine", None),
-    "curvature": ("learned", "fixed"),
+    "curvature": ("learned", "sharpness_aware", "fixed"),
     "curvature_move": ("exp", "scale"),
     "curvature_gradient": ("autograd", "consistent"),
 }
@@ -46,6 +48,11 @@ def check_training_options(estimator: Any) -> None:
         value = getattr(estimator, name)
         if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
             raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+    if estimator.curvature == "sharpness_aware" and estimator.c > HIGHEST_SHARPNESS_AWARE_C:
+        raise ValueError(
+            f"c={estimator.c!r} must be at most {HIGHEST_SHARPNESS_AWARE_C:g} with "
+            "curvature='sharpness_aware'; start lower, or use curvature='learned'"
+        )
 
 
 def _is_finite(value: Any) -> bool:

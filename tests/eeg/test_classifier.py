@@ -163,6 +163,20 @@ def test_in_a_pipeline_with_scikit_learns_tools():
     assert search.transform(X).shape[0] == 40
 
 
+def test_sharpness_aware_curvature():
+    X, y = planted(40, seed=0)
+    options = {"max_epochs": 6, "batch_size": 8, "random_state": 0, "device": "cpu"}
+    fitted = HypEEGClassifier(curvature="sharpness_aware", curvature_lr=0.05, **options).fit(X, y)
+    optimizer = fitted.net_.optimizer_
+    assert optimizer.steps == 30
+    assert optimizer.passes == 30 + optimizer.updates == 35
+    assert fitted.curvature_ != 1.0
+    learned = HypEEGClassifier(curvature="learned", curvature_lr=0.05, **options).fit(X, y)
+    assert fitted.curvature_ != learned.curvature_
+    twin = HypEEGClassifier("EEGNet", curvature="sharpness_aware", **options).fit(X, y)
+    assert twin.curvature_ is None
+
+
 def test_refit_on_other_trials_and_on_features():
     X, y = planted(16, seed=0)
     estimator = HypEEGClassifier(max_epochs=1, random_state=0).fit(X, y)

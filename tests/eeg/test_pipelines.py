@@ -87,6 +87,12 @@ def test_overrides_count_only_where_given():
         ),
         ({"name": "x", "model": "EEGNet", "training": {"lr": -1}}, "greater than 0"),
         ({"name": "x", "model": "EEGNet", "training": {"c": 30}}, "less than or equal to 20"),
+        ({"name": "x", "model": "EEGNet", "training": {"curvature": "sharp"}}, "sharpness_aware"),
+        (
+            {"name": "x", "model": "EEGNet", "training": {"curvature": "sharpness_aware", "c": 12}},
+            "c=12 must be at most 10 with curvature: sharpness_aware",
+        ),
+        ({"name": "x", "model": "EEGNet", "training": {"sharpness_every": 0}}, "or equal to 1"),
         ({"name": "x", "model": "EEGNet", "training": {"momentum": 0.9}}, "Extra inputs"),
         ({"name": "x", "model": "EEGNet", "training": {"class_weight": {"a": 0}}}, "positive"),
     ],

@@ -41,7 +41,7 @@ class Tables(HyperbolicClassifier):
             hidden=8,
             drop_prob=0.2,
             c=self.c,
-            learnable_curvature=self.curvature == "learned",
+            learnable_curvature=self.curvature != "fixed",
         )
 
 

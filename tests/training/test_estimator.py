@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import random
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional as F
 
+from hypeeg.optim.sharpness import SharpnessAwareCurvature
 from hypeeg.training import TrainingDivergedError
 from hypeeg.training.randomness import spawn_seeds
 
@@ -156,6 +158,59 @@ def test_curvature_is_learned_or_held(hyperbolic, euclidean, blobs):
     flat = euclidean(**options).fit(X, y)
     assert flat.curvature_ is None
     assert flat.curvature_history_ == []
+
+
+def test_sharpness_aware_curvature(hyperbolic, euclidean, blobs):
+    """Learned on the optimiser's schedule, the loss recorded being that of the weights."""
+    X, y = blobs
+    options = {"max_epochs": 10, "batch_size": 16, "random_state": 0, "device": "cpu"}
+    aware = hyperbolic(curvature="sharpness_aware", curvature_lr=0.05, **options).fit(X, y)
+    optimizer = aware.net_.optimizer_
+    assert isinstance(optimizer, SharpnessAwareCurvature)
+    assert optimizer.steps == optimizer.total_steps == 60
+    assert optimizer.updates == len([i for i in range(3, 54) if (i + 1) % 5 == 0])
+    assert optimizer.passes == 60 + optimizer.updates
+    assert optimizer.lr == 0.05
+    history = aware.curvature_history_
+    assert history[0] == 1.0
+    assert history[-2] == history[-1]  # at rest at the end
+    assert len(set(history)) > 5
+    again = hyperbolic(curvature="sharpness_aware", curvature_lr=0.05, **options).fit(X, y)
+    assert same(weights_of(aware), weights_of(again))
+    # While the curvature has not moved, training is that of a fixed one.
+    fixed = hyperbolic(curvature="fixed", **options).fit(X, y)
+    late = hyperbolic(curvature="sharpness_aware", sharpness_every=100, **options).fit(X, y)
+    assert late.net_.optimizer_.updates == 0
+    assert [r["train_loss"] for r in late.history_] == [r["train_loss"] for r in fixed.history_]
+    assert late.history_[0]["train_loss"] == pytest.approx(aware.history_[0]["train_loss"])
+    wide = hyperbolic(curvature="sharpness_aware", sharpness_rho=0.5, **options).fit(X, y)
+    assert wide.net_.optimizer_.rho == 0.5
+    # A network without a curvature has nothing to be aware of.
+    flat = euclidean(curvature="sharpness_aware", **options).fit(X, y)
+    assert same(weights_of(flat), weights_of(euclidean(**options).fit(X, y)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"curvature": "sharp"}, "'learned', 'sharpness_aware', 'fixed'"),
+        ({"sharpness_rho": 0.0}, "sharpness_rho=0.0 must be a number above 0"),
+        ({"sharpness_every": 0}, "sharpness_every=0 must be an integer of 1 or more"),
+        ({"curvature": "sharpness_aware", "c": 12.0}, "c=12.0 must be at most 10"),
+    ],
+)
+def test_bad_sharpness_options(hyperbolic, blobs, options, message):
+    with pytest.raises(ValueError, match=message):
+        hyperbolic(max_epochs=1, **options).fit(*blobs)
+
+
+def test_a_sharpness_aware_model_is_kept(hyperbolic, blobs, tmp_path):
+    X, y = blobs
+    fitted = hyperbolic(max_epochs=3, curvature="sharpness_aware", random_state=0).fit(X, y)
+    loaded = hyperbolic.load(fitted.save(tmp_path / "model"), device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    copied = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copied.predict_proba(X), fitted.predict_proba(X))
 
 
 @pytest.mark.parametrize("rate", [0.003, 0.1])
