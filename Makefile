@@ -46,6 +46,7 @@ test-slow: $(STAMP)  ## the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)  ## measure what README and docs claim
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[bench]'
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 app: $(STAMP)  ## open the dashboard
