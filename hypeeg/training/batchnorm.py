@@ -7,6 +7,7 @@ import math
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hypeeg.nn import LorentzBatchNorm1d
 from hypeeg.training.data import TrialBatches, TrialDataset
 
 
@@ -37,7 +38,11 @@ def refresh_batch_norm(
     ----------
     .. [1] Y. Wu, J. Johnson: Rethinking "Batch" in BatchNorm, arXiv 2105.07576 (section 3).
     """
-    layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    layers = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm | LorentzBatchNorm1d) and m.track_running_stats
+    ]
     module.eval()
     if not layers or len(trials) < 2:
         return

@@ -43,7 +43,8 @@ class HyperbolicClassifier(
     it with :class:`hypeeg.optim.RiemannianAdamW`, which treats Euclidean parameters exactly as
     ``torch.optim.AdamW`` does, so that a network and its Euclidean twin share one training loop.
 
-    The network has an attribute ``final_layer``, the input of which is the embedding.
+    The network has an attribute ``final_layer``, the input of which is the embedding; where a
+    Lorentz head stands inside it (:func:`hypeeg.nn.hyperbolize`), the input of that.
 
     Parameters
     ----------
@@ -324,7 +325,7 @@ class HyperbolicClassifier(
         return self.classes_[logits.argmax(dim=1).numpy()]
 
     def transform(self, X: Any) -> np.ndarray:
-        """Compute embeddings: the inputs of the network's ``final_layer``.
+        """Compute embeddings: the inputs of the network's head.
 
         Parameters
         ----------

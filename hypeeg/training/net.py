@@ -13,6 +13,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 
 from hypeeg.geometry import CurvatureParameter
+from hypeeg.nn import LorentzMLR, LorentzPrototypes
 from hypeeg.optim import RiemannianAdamW
 from hypeeg.optim.sharpness import SharpnessAwareCurvature
 from hypeeg.training.batchnorm import refresh_batch_norm
@@ -131,7 +132,9 @@ class TrialNet(NeuralNetClassifier):
         return torch.cat(list(self.forward_iter(trials, device=self.device))).float().cpu()
 
     def embedding(self, trials: TrialDataset) -> torch.Tensor:
-        """Compute the inputs of ``final_layer``, flattened, in evaluation mode.
+        """Compute the inputs of the head, flattened, in evaluation mode.
+
+        The head is ``final_layer``, or the Lorentz head inside it, whose inputs are points.
 
         Parameters
         ----------
@@ -153,7 +156,7 @@ class TrialNet(NeuralNetClassifier):
         def keep(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             seen.append(inputs[0].detach().flatten(start_dim=1))
 
-        handle = self.module_.final_layer.register_forward_pre_hook(keep)
+        handle = _head_of(self.module_.final_layer).register_forward_pre_hook(keep)
         try:
             self.logits(trials)
         finally:
@@ -161,7 +164,7 @@ class TrialNet(NeuralNetClassifier):
         n_batches = len(self.get_iterator(trials))
         if len(seen) != n_batches:
             raise RuntimeError(
-                f"final_layer of {type(self.module_).__name__} ran {len(seen)} times for "
+                f"the head of {type(self.module_).__name__} ran {len(seen)} times for "
                 f"{n_batches} batches, so that its input is no embedding; it must run once a pass"
             )
         return torch.cat(seen).float().cpu()
@@ -179,6 +182,11 @@ class TrialNet(NeuralNetClassifier):
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
         self.history.record(f"{prefix}_loss", mean)
         self.history.record(f"{prefix}_batch_count", len(sizes))
+
+
+def _head_of(final_layer: torch.nn.Module) -> torch.nn.Module:
+    heads = [m for m in final_layer.modules() if isinstance(m, LorentzMLR | LorentzPrototypes)]
+    return heads[0] if len(heads) == 1 else final_layer
 
 
 def make_callbacks(options: HyperbolicClassifier) -> list[tuple[str, Callback]]:

@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping
 from torch.nn import functional as F
 
+from hypeeg.nn import hyperbolize
 from hypeeg.optim.sharpness import SharpnessAwareCurvature
 from hypeeg.training import TrainingDivergedError
 from hypeeg.training.randomness import spawn_seeds
@@ -436,6 +437,21 @@ def test_transform_gives_the_inputs_of_the_last_layer(kind, blobs):
     np.testing.assert_allclose(logits, estimator.decision_function(X), rtol=1e-5, atol=1e-6)
     names = estimator.get_feature_names_out()
     assert len(names) == 8
+
+
+def test_the_embedding_of_a_hyperbolized_network_is_points(euclidean, blobs):
+    class Hyperbolized(euclidean):
+        def _build_module(self, config):
+            return hyperbolize(super()._build_module(config), c=self.c, embedding_dim=5)
+
+    X, y = blobs
+    estimator = Hyperbolized(max_epochs=3, batch_size=32, random_state=0).fit(X, y)
+    Z = estimator.transform(X)
+    assert Z.shape == (90, 5)
+    with torch.no_grad():
+        logits = estimator.module_.final_layer.classifier(torch.from_numpy(Z)).numpy()
+    np.testing.assert_allclose(logits, estimator.decision_function(X), rtol=1e-5, atol=1e-6)
+    assert estimator.curvature_ != estimator.c  # found, and learned
 
 
 def test_a_last_layer_that_runs_twice_has_no_embedding(euclidean, blobs):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from hypeeg.geometry import Lorentz
+from hypeeg.nn import LorentzBatchNorm1d
 from hypeeg.training.batchnorm import refresh_batch_norm
 from hypeeg.training.data import TrialBatches, TrialDataset, split_validation
 from hypeeg.training.losses import WeightedCrossEntropy, class_weights
@@ -99,6 +101,17 @@ def test_refreshed_statistics_are_those_of_the_trials():
     assert norm.momentum == 0.01
     assert not norm.training
     assert not module[0].training
+
+
+def test_refresh_gives_points_their_centroid_and_dispersion():
+    m = Lorentz(0.7)
+    X = m.expmap0(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)) + 0.5)
+    norm = LorentzBatchNorm1d(3, momentum=0.01, manifold=m)
+    refresh_batch_norm(norm, TrialDataset(X.numpy()), 64, "cpu")
+    centroid = m.centroid(X)
+    torch.testing.assert_close(norm.running_mean, m.logmap0(centroid), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_dispersion, m.dist(X, centroid).mean())
+    assert norm.momentum == 0.01
 
 
 def test_refresh_survives_trials_stored_by_class_and_uneven_batches():
