@@ -2,17 +2,16 @@
 
 Forward, loss, backward and optimiser step on 64 channels, 480 samples, batches of 64; one thread;
 the two alternate, so that both see the same machine. Prints the median ratio with its
-interquartile range and whether the target is met.
+quartiles, both peaks of memory and whether the target is met.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 
-import numpy as np
 import torch
+from _paired import HEADER, Comparison, compare
 from torch import nn
 
 from hypeeg.eeg.models.registry import get_model_class, twin_of
@@ -37,21 +36,8 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.
     return step
 
 
-def timed(step, device: torch.device) -> float:
-    """Seconds of one step: processor time on the CPU, wall time on an accelerator."""
-    if device.type == "cpu":
-        start = time.process_time()
-        step()
-        return time.process_time() - start
-    torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    step()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def main(repeats: int = 60, device: str = "cpu") -> float:
-    """Measure, print and return the median ratio."""
+def main(repeats: int = 60, device: str = "cpu") -> Comparison:
+    """Measure, print and return the comparison."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
@@ -60,21 +46,15 @@ def main(repeats: int = 60, device: str = "cpu") -> float:
     name = "HyperbolicEEGNet"
     ours = get_model_class(name)(**shape)
     twin = get_model_class(twin_of(name))(**shape)
-    steps = (
+    print(HEADER)
+    return compare(
+        f"training step, {name} / {twin_of(name)}",
         make_step(ours, RiemannianAdamW(ours.parameters(), lr=1e-3), where),
         make_step(twin, torch.optim.AdamW(twin.parameters(), lr=1e-3, foreach=True), where),
+        target=TARGET,
+        repeats=repeats,
+        device=where,
     )
-    for _ in range(5):
-        for step in steps:
-            step()
-    times = np.array([[timed(step, where) for step in steps] for _ in range(repeats)])
-    ratio = times[:, 0] / times[:, 1]
-    low, median, high = np.percentile(ratio, [25, 50, 75])
-    print(f"{name}: {np.median(times[:, 0]) * 1e3:.1f} ms a step ({where})")
-    print(f"{twin_of(name)}: {np.median(times[:, 1]) * 1e3:.1f} ms a step")
-    verdict = "met" if median <= TARGET else "MISSED"
-    print(f"ratio {median:.3f} [{low:.3f}, {high:.3f}], target {TARGET}: {verdict}")
-    return float(median)
 
 
 if __name__ == "__main__":
