@@ -98,10 +98,10 @@ class Chord(NamedTuple):
         Sinh of the scaled radii.
     scale_x, scale_y, length_x, length_y : Tensor
         Powers of two by which the points are scaled, and their lengths then (1 at the origin).
-    across : Tensor, shape (..., n)
-        ``across * per_across`` is the difference of the directions; if one of the points is the
-        origin, it is the direction of x, or minus that of y.
-    per_across : Tensor
+    tilt, per_across : Tensor
+        With the scaled points u and v, ``(u - v - (u + v) * tilt) * per_across`` is the difference
+        of the directions; if one of the points is the origin, it is the direction of x, or minus
+        that of y.
     """
 
     chord: Tensor
@@ -114,18 +114,21 @@ class Chord(NamedTuple):
     scale_y: Tensor
     length_x: Tensor
     length_y: Tensor
-    across: Tensor
+    tilt: Tensor
     per_across: Tensor
 
 
-def _unit_scale(norm: Tensor) -> Tensor:
-    """Return the powers of two that scale positive numbers to between 1 and 2, by their bits."""
+def unit_scale(norm: Tensor) -> Tensor:
+    """Return the powers of two that scale positive numbers to between 1 and 2, by their bits.
+
+    That of zero is the largest there is, and that of what is not finite the smallest.
+    """
     if norm.dtype == torch.float64:
         integer, mantissa, bias = torch.int64, 52, 2046
     else:
         integer, mantissa, bias = torch.int32, 23, 254
     exponent = norm.view(integer) >> mantissa
-    scale = (bias - exponent).clamp_min(1) << mantissa  # 2^-126 for what is not finite
+    scale = (bias - exponent).clamp_min(1) << mantissa
     return scale.view(norm.dtype)
 
 
@@ -146,7 +149,7 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> Chord:
     with torch.no_grad():
         # Points of like length get one scale: their difference is then that of the coordinates.
         alike = (norm_x < 1.5 * norm_y) & (norm_y < 1.5 * norm_x)
-        scale_x, scale_y = _unit_scale(safe_x.detach()), _unit_scale(safe_y.detach())
+        scale_x, scale_y = unit_scale(safe_x.detach()), unit_scale(safe_y.detach())
         scale_y = torch.where(alike, scale_x, scale_y)
         largest = torch.maximum(p, q)
         largest = torch.where(largest > 0, largest, 1.0)
@@ -165,7 +168,8 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> Chord:
     radial_chord = s / torch.sqrt((1 + hypot1(s)) / 2)
 
     # The difference of the unit vectors, times the harmonic mean of the scaled lengths.
-    across = difference - total * torch.where(apart, squares / t / t, 0.0)
+    tilt = torch.where(apart, squares / t / t, 0.0)
+    across = difference - total * tilt
     per_across = torch.where(
         apart, t / (2 * length_x * length_y), 1 / torch.where(p > 0, length_x, length_y)
     )
@@ -185,7 +189,7 @@ def chord_parts(x: Tensor, y: Tensor, c: Tensor) -> Chord:
     gap = torch.where(apart & alike, squares / t / scale_x, norm_x - norm_y)
     return Chord(
         *(chord, angular_chord, s, gap, p, q),
-        *(scale_x, scale_y, length_x, length_y, across, per_across),
+        *(scale_x, scale_y, length_x, length_y, tilt, per_across),
     )
 
 

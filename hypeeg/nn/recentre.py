@@ -28,8 +28,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from hypeeg.geometry.series import asinhc, sinhc
+from hypeeg.nn.arcsinh import asinh_and_slope
 
 # Beyond this scaled length coordinates would overflow in the squares of the next layer: an outlier
 # of a batch is held there. Rescaling, which follows, is flat long before.
@@ -148,6 +150,18 @@ def _multiply(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     return a * b if torch.compiler.is_compiling() else torch.mul(a, b, out=out)
 
 
+def _across(x: Tensor, radial: Tensor, n: Tensor, out: Tensor) -> Tensor:
+    """Return the parts of points across a ray."""
+    if torch.compiler.is_compiling():
+        return torch.addcmul(x, radial, n.view(-1, 1), value=-1)
+    return torch.addcmul(x, radial, n.view(-1, 1), value=-1, out=out)
+
+
+def _columns(vectors: Tensor, like: Tensor) -> Tensor:
+    """Return k vectors (k, n) as the columns of matrices (B, n, k)."""
+    return vectors.mT.expand(like.shape[0], -1, -1)
+
+
 class BatchNormalise(torch.autograd.Function):
     """Batch normalisation with the statistics of the batch, in few passes over the points.
 
@@ -168,45 +182,45 @@ class BatchNormalise(torch.autograd.Function):
         y = x * x  # memory for products, and in the end for the output
         tau = y.sum(1, keepdim=True).mul_(c).add_(1).sqrt_()
         space = x.sum(2).sum(0, dtype=wide)
-        length = space.square().sum().sqrt()
-        n = (space / length.clamp(min=torch.finfo(x.dtype).tiny)).to(x.dtype)
-        ray = n.view(-1, 1)
-        radial = torch.matmul(n, x).unsqueeze(1)
+        n = functional.normalize(space, dim=0, eps=torch.finfo(x.dtype).tiny).to(x.dtype)
+        directions = torch.stack([n, beta])
+        radial, x_beta = torch.matmul(directions, x).chunk(2, 1)
         # |S| along its ray: what single points have lost averages out, in float64.
         time, along = tau.mean(dtype=wide), radial.mean(dtype=wide)
         norm = torch.sqrt((time**2 - c_wide * along**2).clamp(min=1.0))
         reach = (along / norm).to(x.dtype)
-        mean = reach * n
+        n_beta, beta_beta = torch.mv(directions, beta).unbind()
+        b = torch.sqrt(1 + c * beta_beta)
         m = torch.sqrt(1 + (c * reach) * reach)
+        f, q, r = _turn(m, b, c * reach * n_beta, c)
 
-        w = torch.addcmul(x, radial, ray, value=-1)
-        square = _multiply(w, w, y).sum(1, keepdim=True)
-        w.addcmul_(_radial(radial, square, reach, tau, m, c), ray)
-        mu = mean.view(-1, 1)
-        directions = torch.stack([mean, beta])
-        w_mu, w_beta = torch.matmul(directions, w).chunk(2, 1)
+        # The moved points are w = x + (climb - radial) n; they are never formed.
+        across = _across(x, radial, n, y)
+        square = across.mul_(across).sum(1, keepdim=True)
+        climb = _radial(radial, square, reach, tau, m, c)
+        moved = climb - radial
+        w_beta = torch.addcmul(x_beta, moved, n_beta)
+        w_mu = reach * climb
+        safe = square.addcmul_(climb, climb).mul_(c).sqrt_().clamp_(min=_TINY)
 
-        p = _multiply(w, w, y).sum(1, keepdim=True).mul_(c).sqrt_()
-        cosh_theta = torch.sqrt(1 + p * p)
+        theta, cosh_theta = asinh_and_slope(safe)
         norm = cosh_theta.mean(dtype=wide)  # the same number, with more of its digits
         share = (1 / norm).to(x.dtype)
-        safe = p.clamp(min=_TINY)
-        theta = torch.asinh(safe)
         dispersion = theta.mean(dtype=wide).div(c_wide.sqrt()).to(x.dtype)
         limit = _LONGEST[x.dtype] / theta
         phi = (gamma / (dispersion + eps)).clamp(-limit, limit).mul_(theta)
-        sinh = torch.sinh(phi)
-        g = sinh / safe
-        b = torch.sqrt(1 + c * (beta * beta).sum())
-        f, q, r = _turn(m, b, c * (mean * beta).sum(), c)
+        grown = torch.exp(phi)
+        cosh = grown.reciprocal().add_(grown).mul_(0.5)
+        g = torch.tanh(phi).mul_(cosh).div_(safe)  # the hyperbolic sine keeps its digits near 0
         j, el = f * (w_beta - q * w_mu), f * (w_beta - r * w_mu)
-        cosh = sinh.square_().add_(1).sqrt_()
         h = torch.addcmul(cosh, g, j)
-        y = _multiply(w, g, y).addcmul_(h, beta.view(-1, 1)).addcmul_(g * el, mu)
+        lift = torch.addcmul(moved, el, reach)
+        y = _multiply(x, g, y).baddbmm_(_columns(directions, x), torch.cat([g * lift, h], 1))
+        mean = reach * n
         ctx.eps = eps
         ctx.save_for_backward(
-            *(w, gamma, beta, c, directions, m, b, share, dispersion),
-            *(tau, w_mu, safe, theta, phi, cosh, g, j, el, h, cosh_theta),
+            *(x, gamma, beta, c, directions, m, b, share, dispersion, reach, n_beta),
+            *(tau, climb, moved, safe, theta, phi, cosh, g, j, el, h, cosh_theta, lift),
         )
         ctx.mark_non_differentiable(mean, dispersion)
         return y, mean, dispersion
@@ -219,68 +233,80 @@ class BatchNormalise(torch.autograd.Function):
         Names: ``d_a`` is the derivative of the loss by ``a``. No quotient needs a series near zero:
         its factor is zero there, and the rounding of the rest is that of the first term.
         """
-        w, gamma, beta, c, directions, m, b, share, dispersion = ctx.saved_tensors[:9]
-        tau, w_mu, p, theta, phi, cosh, g, j, el, h, cosh_theta = ctx.saved_tensors[9:]
-        count, mean = p.numel(), directions[0]
-        mu_mu, mu_beta, beta_beta = (directions @ directions.mT).flatten()[[0, 1, 3]].unbind()
-        f, q, r = _turn(m, b, c * mu_beta, c)
+        saved = ctx.saved_tensors
+        x, gamma, beta, c, directions, m, b, share, dispersion, reach, n_beta = saved[:11]
+        tau, climb, moved, p, theta, phi, cosh, g, j, el, h, cosh_theta, lift = saved[11:]
+        count, n = p.numel(), directions[0]
+        mu_mu, mu_beta = reach * reach, reach * n_beta
+        w_mu, mean = reach * climb, reach * n
+        rho, by_m = c * mu_beta, 1 / (1 + m)
+        f, q, r = _turn(m, b, rho, c)
 
-        # y = g w + g l mu + h beta
-        y_mu, d_h = torch.matmul(directions, grad).chunk(2, 1)
-        d_x = grad * w  # memory for the gradient of x too
-        d_g = d_x.sum(1, keepdim=True).addcmul_(d_h, j).addcmul_(y_mu, el)
+        # y = g x + g lift n + h beta, where lift n = moved n + el mu
+        d_n, d_h = torch.matmul(directions, grad).chunk(2, 1)
+        y_mu = reach * d_n
+        d_x = grad * x  # memory for the gradient of x too
+        d_g = d_x.sum(1, keepdim=True).addcmul_(d_h, j).addcmul_(d_n, lift)
         d_j, d_el = d_h * g, y_mu * g
         d_w_beta, d_w_mu = f * (d_j + d_el), -f * (q * d_j + r * d_el)
         pull = (d_j * j).sum() + (d_el * el).sum()
         d_q, d_r = -f * (d_j * w_mu).sum(), -f * (d_el * w_mu).sum()
         d_z = -pull * f / c
-        d_b = d_q + d_r / (1 + m) + d_z * m
-        d_rho = -d_q / (1 + m) - d_z
-        d_m = d_q * c * mu_beta / (1 + m) ** 2 - d_r * r / (1 + m) + d_z * b
+        d_b = d_q + d_r * by_m + d_z * m
+        d_rho = -d_q * by_m - d_z
+        d_m = (d_q * rho * by_m - d_r * r) * by_m + d_z * b
 
         # g = sinh(phi)/p and h by the scale s and, over p, by p = sqrt(c)|w|. Where the length is
         # held, phi is constant.
         d_phi = (d_g * cosh / p).addcmul_(d_j, p)
-        d_phi = d_phi * (phi.abs() < _LONGEST[w.dtype])
+        longest = _LONGEST[x.dtype] * (1 - 1e-6)  # a held length is rounded
+        d_phi = d_phi * (phi.abs() < longest)
         d_scale = (d_phi * theta).sum()
-        spread = gamma / (dispersion + ctx.eps)
         d_gamma = d_scale / (dispersion + ctx.eps)
+        spread = gamma / (dispersion + ctx.eps)
         d_dispersion = -d_gamma * spread.squeeze()
         d_theta = spread * d_phi + d_dispersion / (count * torch.sqrt(c))
         p_p = p * p
         e = (d_theta * p / cosh_theta).addcmul_(d_g, g, value=-1).div_(p_p).mul_(c)
 
         # w = x + k mu with k = c <x, mu> / (1 + m) - tau = -(tau + cosh theta) / (1 + m)
-        k = (tau + cosh_theta) / -(1 + m)
+        k = (tau + cosh_theta) * -by_m
         d_k = d_el + d_w_beta * mu_beta + d_w_mu * mu_mu + e * w_mu
         pulled = c * d_k
-        own = d_w_mu * k + pulled * cosh_theta / (m * (1 + m))
+        own = d_w_mu * k + pulled * cosh_theta * (by_m / m)
 
-        # Sums over points: to beta and to mu.
+        # Sums over points: to beta and to mu. Those over w are over its parts x and moved n.
         over_grad = torch.matmul(grad, torch.cat([h, g * (k + el)], 1).mT).sum(0)
-        weights = torch.cat([d_w_beta, k * e + d_w_mu + pulled / (1 + m)], 1)
-        over_w = torch.matmul(w, weights.mT).sum(0)
-        d_beta = over_grad[:, 0] + over_w[:, 0] + (d_b * c / b) * beta + d_rho * c * mean
-        d_mu = over_grad[:, 1] + over_w[:, 1] + ((k * d_w_beta).sum() + d_rho * c) * beta
+        weights = torch.cat([d_w_beta, k * e + d_w_mu + pulled * by_m], 1)
+        over_w = torch.matmul(x, weights.mT).sum(0)
+        over_w = torch.addcmul(over_w, n.view(-1, 1), (weights * moved).sum((0, 2)))
+        d_beta, d_mu = (over_grad + over_w).unbind(1)
+        d_beta = d_beta + (d_b * c / b) * beta + d_rho * c * mean
+        d_mu = d_mu + ((k * d_w_beta).sum() + d_rho * c) * beta
         d_mu = d_mu + (own.sum() + c * d_m / m) * mean
 
         # mu = S / sqrt(T^2 - c|S|^2), S and T the means of space parts and of tau
-        inward = (d_mu * mean).sum()
+        inward = torch.dot(d_mu, mean)
         part = c * inward * share / count
 
         pulled = pulled / tau
         by_w = e - pulled - part * m / tau
-        by_mu = d_w_mu + (part * c * w_mu / tau - pulled * cosh_theta) / (1 + m)
-        d_x = _multiply(grad, g, d_x).addcmul_(by_w, w).addcmul_(by_mu, mean.view(-1, 1))
-        d_x.addcmul_(d_w_beta, beta.view(-1, 1)).add_((d_mu * (share / count)).view(-1, 1))
+        by_mu = d_w_mu + (part * c * w_mu / tau - pulled * cosh_theta) * by_m
+        d_x = _multiply(grad, g, d_x).addcmul_(by_w, x)
+        by_n = torch.addcmul(by_w * moved, by_mu, reach)
+        even = (share / count).expand_as(by_n)
+        vectors = torch.cat([directions, d_mu.unsqueeze(0)])
+        d_x.baddbmm_(_columns(vectors, d_x), torch.cat([by_n, d_w_beta, even], 1))
 
-        d_c = (
-            (pull + d_rho * c * mu_beta) / c
-            + d_b * beta_beta / (2 * b)
-            - d_dispersion * dispersion / (2 * c)
-            + (e * p_p).sum() / (2 * c * c)
-            + (d_k * (1 / tau - cosh_theta / m)).sum() / (2 * c)
-            + d_m * mu_mu / (2 * m)
-            + inward * (m * share * (1 / tau).mean() - 1) / (2 * c)
-        )
+        d_c = None
+        if ctx.needs_input_grad[3]:
+            d_c = (
+                (pull + d_rho * rho) / c
+                + d_b * (b * b - 1) / (2 * b * c)
+                - d_dispersion * dispersion / (2 * c)
+                + (e * p_p).sum() / (2 * c * c)
+                + (d_k * (1 / tau - cosh_theta / m)).sum() / (2 * c)
+                + d_m * mu_mu / (2 * m)
+                + inward * (m * share * (1 / tau).mean() - 1) / (2 * c)
+            )
         return d_x, d_gamma.view_as(gamma), d_beta, d_c, None
