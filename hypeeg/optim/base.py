@@ -9,15 +9,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hypeeg.geometry import CurvatureParameter, Manifold, ManifoldParameter
-from hypeeg.optim.curvature import (
-    CurvatureGradient,
-    CurvatureMove,
-    chart_of,
-    gradient_term,
-    move_points_,
-)
-from hypeeg.optim.euclidean import adamw_step, new_step_count
+from hypeeg.geometry import Manifold, ManifoldParameter
+from hypeeg.optim.curvature import CurvatureGradient, CurvatureMove, chart_of, gradient_term
+from hypeeg.optim.curvature_step import carry, curvature_groups, step_curvatures
+from hypeeg.optim.euclidean import new_step_count
 from hypeeg.optim.frame import reach
 from hypeeg.optim.groups import (
     POINT_DTYPES,
@@ -30,15 +25,7 @@ from hypeeg.optim.groups import (
 )
 from hypeeg.optim.rules import Outcome, compiled, finish_
 from hypeeg.optim.sparse import is_row_sparse
-from hypeeg.optim.tables import RowBlock, Scratch, Table, build_table, sort_into_tables
-
-
-class _Change(NamedTuple):
-    """Curvature magnitudes before and after a step, and how points follow."""
-
-    old: Tensor
-    new: Tensor
-    move: CurvatureMove
+from hypeeg.optim.tables import Scratch, Table, build_table, sort_into_tables
 
 
 class _Work(NamedTuple):
@@ -187,7 +174,7 @@ class RiemannianOptimizer(GroupingOptimizer):
             idle.extend(waiting)
 
         stepped, terms, values = self._step_tables(tables)
-        changes = self._step_curvatures(terms, values)
+        changes = step_curvatures(self, terms, values)
         for table, outcome in stepped:
             if not table.is_whole:  # steps rows or another chart; follows like idle ones
                 idle.extend(table.params)
@@ -198,40 +185,37 @@ class RiemannianOptimizer(GroupingOptimizer):
             new = None if new is None else new.to(c)
             self._run(finish_, table.points.rows, outcome.factor, outcome.cosh_1, c, new, move)
             table.write_back()
-        for params in sort_into_tables(p for p in idle if id(curvature_of(p)) in changes):
-            change = changes[id(curvature_of(params[0]))]
-            points = RowBlock(params)
-            chart = chart_of(params[0].manifold)
-            c, c_new = (t.to(points.rows.device) for t in (change.old, change.new))
-            self._run(move_points_, points.rows, c, c_new, change.move, chart)
-            points.write_back()
+        carry(idle, changes, self._run, whole=self.compile)
         return loss
 
     def _collect(self) -> list[_Work]:
         """Sort the parameters of every group by what is to be done, and check them."""
-        curvatures = self._curvature_groups()
+        curvatures = curvature_groups(self.param_groups)
+        known: set[int] = set()  # manifolds seen, by id
         collected = []
         for group in self.param_groups:
             if is_curvature_group(group):
                 continue
             work = _Work(group, [], [], [])
             for p in group["params"]:
-                on_manifold = isinstance(p, ManifoldParameter)
-                if p.grad is not None and p.grad.is_sparse:
+                on_manifold, grad = isinstance(p, ManifoldParameter), p.grad
+                if grad is not None and grad.is_sparse:
                     self._check_sparse(p, on_manifold)
                 if not on_manifold:
-                    if p.grad is not None:
+                    if grad is not None:
                         work.euclidean.append(p)
                     continue
                 if p.dtype not in POINT_DTYPES:
                     check_parameter((self._name_of(p), p))
-                if id(curvature_of(p)) not in curvatures:
-                    raise RuntimeError(
-                        f"the curvature of parameter {self._name_of(p)} is unknown to this "
-                        "optimizer: its manifold was exchanged after the optimizer was built; "
-                        "build the optimizer anew"
-                    )
-                (work.idle if p.grad is None else work.active).append(p)
+                if id(p.manifold) not in known:
+                    if id(curvature_of(p)) not in curvatures:
+                        raise RuntimeError(
+                            f"the curvature of parameter {self._name_of(p)} is unknown to this "
+                            "optimizer: its manifold was exchanged after the optimizer was built; "
+                            "build the optimizer anew"
+                        )
+                    known.add(id(p.manifold))
+                (work.idle if grad is None else work.active).append(p)
             collected.append(work)
         return collected
 
@@ -248,27 +232,29 @@ class RiemannianOptimizer(GroupingOptimizer):
                 "give one with sparse_dim 1, as an embedding with sparse=True does, or a dense one"
             )
 
-    def _curvature_groups(self) -> dict[int, Group]:
-        """Return the group of every curvature by its ``id``."""
-        groups = filter(is_curvature_group, self.param_groups)
-        return {id(log_c): group for group in groups for log_c in group["params"]}
-
     def _tables(self, group: Group, params: list[ManifoldParameter]) -> list[Table]:
         """Count the step of every parameter and join parameters with gradients into tables."""
         if not params:
             return []
         frame_names, row_names = names = self._state_names(group)
-        for p in params:
-            self._init_state(p, *names)
-        counters = [self.state[p]["step"] for p in params]
-        torch._foreach_add_(counters, torch.tensor(1.0), alpha=1.0)
-        steps = [counter.item() for counter in counters]
+        needed = {"step", *frame_names, *row_names}
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
+            if not needed <= state.keys():
+                self._init_state(p, *names)
+        counters = [state["step"] for state in states]
+        if len(counters) == 1:
+            steps = [counters[0].add_(1).item()]
+        else:
+            torch._foreach_add_(counters, torch.tensor(1.0), alpha=1.0)
+            steps = torch.stack(counters).tolist()
         whole = group.get("foreach") is not False
         return [
             build_table(
                 bucket,
                 [self.state[p] for p in bucket],
                 (*frame_names, *row_names),
+                self.state[bucket[0]]["step"].item(),
                 group,
                 None if self.compile else self._scratch,
             )
@@ -297,7 +283,7 @@ class RiemannianOptimizer(GroupingOptimizer):
         :attr:`Table.is_whole`) and, by the ``id`` of a curvature, the term that the consistent
         gradient adds to its derivative and its value.
         """
-        groups = self._curvature_groups()
+        groups = curvature_groups(self.param_groups)
         values: dict[int, Tensor] = {}
         terms: dict[int, Tensor] = {}
         stepped = []
@@ -321,33 +307,6 @@ class RiemannianOptimizer(GroupingOptimizer):
                 table.write_back()
             stepped.append((table, outcome))
         return stepped, terms, values
-
-    def _step_curvatures(
-        self, terms: dict[int, Tensor], values: dict[int, Tensor]
-    ) -> dict[int, _Change]:
-        """Step every curvature that has a gradient, to which ``terms`` are added.
-
-        ``values`` are the curvatures as far as they were needed before.
-        """
-        changes: dict[int, _Change] = {}
-        for group in filter(is_curvature_group, self.param_groups):
-            active: list[CurvatureParameter] = []
-            grads: list[Tensor] = []
-            for log_c in group["params"]:
-                parts = [t for t in (log_c.grad, terms.get(id(log_c))) if t is not None]
-                if log_c.requires_grad and parts:
-                    active.append(log_c)
-                    grads.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
-            if not active:
-                continue
-            before = [
-                values[id(log_c)] if id(log_c) in values else value_of(log_c) for log_c in active
-            ]
-            adamw_step(self.state, group, list(active), grads, foreach=False)
-            for log_c, c in zip(active, before, strict=True):
-                change = _Change(c, value_of(log_c.project_()), group["curvature_move"])
-                changes[id(log_c)] = change
-        return changes
 
     # ----------------------------------------------------------------- inspection
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from hypeeg.geometry import Lorentz, Manifold, ManifoldParameter
-from hypeeg.optim.frame import row_dot, row_norm
+from hypeeg.optim.frame import row_dot, vector_length
 from hypeeg.optim.sparse import is_row_sparse, touched
 
 
@@ -64,7 +64,7 @@ def _norm(p: Tensor, g: Tensor, norm_type: float) -> Tensor:
     if isinstance(p.manifold, Lorentz):
         c = p.manifold.c.detach().to(p.device)
         x_dot_g = row_dot(points, g)
-        lengths = row_norm(g).square_().add_(c * x_dot_g * x_dot_g).sqrt_()
+        lengths = vector_length(g).square_().add_(c * x_dot_g * x_dot_g).sqrt_()
     else:
         manifold = cast(Manifold, p.manifold)
         lengths = manifold.norm(points, manifold.egrad2rgrad(points, g))

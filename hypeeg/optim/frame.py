@@ -22,6 +22,7 @@ References
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,8 @@ _FARTHEST = {torch.float32: 1e18, torch.float64: 1e100}
 _TINY = 1e-18
 # Half the longest step, times sqrt(c): the step back through the origin is still well-conditioned.
 _LONGEST_HALF_STEP = 4.0
+# So few numbers are summed in float64 as fast as in float32 with a conversion of the result.
+_SHORT_TABLE = 2**16
 # Decay leaves at least a millionth of a point, by which formulas may divide.
 _MOST_DECAY = 1 - 1e-6
 
@@ -44,9 +47,28 @@ def row_dtype(x: Tensor) -> torch.dtype:
 
 
 def row_norm(x: Tensor) -> Tensor:
-    """Return the lengths of the rows of a table, ``(rows, 1)`` in float64."""
+    """Return the lengths of the rows of a table, ``(rows, 1)`` in float64.
+
+    For points, whose squares are finite; :func:`vector_length` is for vectors of any length.
+    """
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.to(row_dtype(x))
+
+
+def vector_length(v: Tensor) -> Tensor:
+    """Return the lengths of the rows of a table, ``(rows, 1)`` in float64, however long they are.
+
+    Gradients beyond 1e19 have squares that overflow float32.
+    """
+    wide = row_dtype(v)
+    long = v.numel() > _SHORT_TABLE and v.dtype != wide
+    if long and v.is_cpu and not torch.compiler.is_compiling():
+        # A processor accumulates in float64 at a third of the speed, but can look first.
+        norm: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+        if math.isfinite(norm.sum().item()):
+            return norm.to(wide)
+    result: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True, dtype=wide)
+    return result
 
 
 def row_dot(x: Tensor, y: Tensor, scratch: Tensor | None = None) -> Tensor:
@@ -200,7 +222,7 @@ def geodesic_step_(
     """
     half_root_c = radial.c.sqrt() / 2
     # The floor serves the quotient alone: tanh(t)/t is 1 to the last digit at any tiny t.
-    m_half = row_norm(m).mul_(half_root_c).clamp_min_(_TINY)
+    m_half = vector_length(m).mul_(half_root_c).clamp_min_(_TINY)
     along = row_dot(x, m, scratch)
     cosh_1 = radial.cosh_1 if decay is None else decay[1]
     # p = ball x sqrt(c)
@@ -209,21 +231,23 @@ def geodesic_step_(
     q = (m_half * step).clamp_max_(_LONGEST_HALF_STEP).tanh_()
     q_per_m = q / m_half  # q = -m q_per_m sqrt(c) / 2
     pq = along.mul_(q_per_m).mul_(ball).mul_(radial.c / -2)
-    q_square = q.square()
-    pq_square = (radial.sinh * ball).mul_(q).square_()
-    numerator = torch.add(q_square, pq, alpha=2).add_(1)
-    denominator = torch.add(pq_square, pq, alpha=2).add_(1)
+    p_times_q = (radial.sinh * ball).mul_(q)
+    numerator = torch.add(pq, pq).add_(1)
+    denominator = numerator.addcmul(p_times_q, p_times_q)
+    numerator.addcmul_(q, q)
     turn = None
     if carried is not None:
         # w' = w + from_p p + from_q q, with p = x ball sqrt(c) and q = -m q_per_m sqrt(c) / 2
         p_per_x, q_per_minus_m = ball * radial.c.sqrt(), q_per_m * half_root_c
         pw = row_dot(x, carried, scratch).mul_(p_per_x)
-        qw = row_dot(m, carried, scratch).mul_(q_per_minus_m).neg_()
-        from_p = (2 * pq + 1).mul_(qw) - q_square * pw
+        # <m, carried> itself would overflow for long moments
+        minus_q = torch.mul(m, q_per_minus_m.to(m.dtype), out=scratch)
+        qw = minus_q.mul_(carried).sum(-1, keepdim=True).to(pw).neg_()
+        from_p = (2 * pq + 1).mul_(qw) - q.square() * pw
         from_q = (radial.sinh * ball).square_().mul_(qw).add_(pw)
         twice = 2 / denominator
         turn = from_p * p_per_x * twice, from_q * q_per_minus_m * twice
-    sech_square = q_square.neg_().add_(1)
+    sech_square = q.square().neg_().add_(1)
 
     # 1 - |p + q|^2 = (1 - p^2)(1 - q^2) / D, and cosh + 1 is 2 / (1 - |.|^2)
     cosh_1_new = (cosh_1 * denominator).div_(sech_square)
@@ -242,6 +266,8 @@ def geodesic_step_(
         carried.addcmul_(m, (turn[0] * ratio).add_(turn[1]).to(dtype))
         return factor, cosh_1_new
     m_from_x = pq.add_(1).mul_(q).mul_(m_half).mul_(ball).div_(denominator)
-    m_from_m = pq_square.neg_().add_(1).div_(denominator).addcmul_(m_from_x, ratio, value=-4)
+    m_from_m = (
+        p_times_q.square_().neg_().add_(1).div_(denominator).addcmul_(m_from_x, ratio, value=-4)
+    )
     m.mul_(m_from_m.to(dtype)).addcmul_(x, m_from_x.to(dtype), value=-4)
     return factor, cosh_1_new

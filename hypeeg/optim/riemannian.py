@@ -152,14 +152,13 @@ class RiemannianAdamW(_AdamFamily):
         Divide by the root of the largest second moment so far.
     curvature_lr : float or Tensor, default 1e-2
         Learning rate of ``log c``.
-    curvature_move : {"exp", "scale"}, default "exp"
+    curvature_move : {"exp", "scale"}, default "scale"
         How points follow the curvature: keep their distance to the origin, or scale by
         ``sqrt(c / c')``. See :mod:`hypeeg.optim.curvature`.
     curvature_gradient : {"autograd", "consistent"}, default "autograd"
-        Derivative by which a curvature learns: at fixed coordinates as autograd returns it (which
-        can have the wrong sign), or of the loss as the points follow the curvature (which is
-        exact, and greedy: from a bad start it can drive ``c`` to its bound).
-        ``benchmarks/curvature_gradient.py`` compares them.
+        Derivative by which a curvature learns: at fixed coordinates as autograd returns it, or of
+        the loss as the points follow the curvature, which is exact, and greedy: with the exp move
+        it can drive ``c`` to its bound. ``benchmarks/curvature_gradient.py`` decided both defaults.
     maximize : bool, default False
         Maximise instead of minimising.
     foreach : bool, optional
@@ -237,7 +236,7 @@ class RiemannianAdamW(_AdamFamily):
         amsgrad: bool = False,
         *,
         curvature_lr: float | Tensor = 1e-2,
-        curvature_move: CurvatureMove = "exp",
+        curvature_move: CurvatureMove = "scale",
         curvature_gradient: CurvatureGradient = "autograd",
         maximize: bool = False,
         foreach: bool | None = None,
@@ -313,7 +312,7 @@ class RiemannianAdam(_AdamFamily):
         amsgrad: bool = False,
         *,
         curvature_lr: float | Tensor = 1e-2,
-        curvature_move: CurvatureMove = "exp",
+        curvature_move: CurvatureMove = "scale",
         curvature_gradient: CurvatureGradient = "autograd",
         maximize: bool = False,
         foreach: bool | None = None,

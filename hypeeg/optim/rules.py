@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hypeeg.optim.curvature import CurvatureMove, move_factor
-from hypeeg.optim.frame import Radial, decayed, geodesic_step_, reach, row_dot, row_norm
+from hypeeg.optim.frame import Radial, decayed, geodesic_step_, reach, row_dot, vector_length
 
 Number = float | Tensor
 
@@ -121,12 +121,13 @@ def adam_(
         shift = _shift(radial, x_dot_g, rates.weight_decay)
         gradient = torch.mul(x, shift.to(x.dtype), out=scratch).add_(g)
         m.lerp_(gradient, _as(take1, m))
-        square = row_norm(gradient).square_()
+        square = vector_length(gradient).square_()
     else:
-        shift = _shift(radial, x_dot_g, None)
-        m.lerp_(g, _as(take1, m)).addcmul_(x, shift.mul_(take1).to(x.dtype))
+        shift = x_dot_g * radial.c
         # the Riemannian gradient g + shift x has square |g|^2 + c <x, g>^2
-        square = row_norm(g).square_().add_((x_dot_g * x_dot_g).mul_(radial.c))
+        square = vector_length(g).square_().addcmul_(x_dot_g, shift)
+        shift.div_(radial.cosh_1)
+        m.lerp_(g, _as(take1, m)).addcmul_(x, shift.mul_(take1).to(x.dtype))
     v.mul_(_as(rates.beta2, v)).add_(square.mul_(take2).to(v.dtype))
     second = v if largest is None else torch.maximum(largest, v, out=largest)
 

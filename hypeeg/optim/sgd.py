@@ -90,7 +90,7 @@ class RiemannianSGD(RiemannianOptimizer):
         nesterov: bool = False,
         *,
         curvature_lr: float | Tensor = 1e-2,
-        curvature_move: CurvatureMove = "exp",
+        curvature_move: CurvatureMove = "scale",
         curvature_gradient: CurvatureGradient = "autograd",
         maximize: bool = False,
         foreach: bool | None = None,

@@ -23,7 +23,6 @@ from torch.optim import Optimizer
 
 from hypeeg.geometry import CurvatureParameter
 from hypeeg.optim.curvature import CurvatureMove, check_move
-from hypeeg.optim.groups import is_curvature_group, value_of
 from hypeeg.optim.hypergradient import (
     Differences,
     Hypergradient,
@@ -34,6 +33,7 @@ from hypeeg.optim.hypergradient import (
 from hypeeg.optim.passes import ExtraPasses, RandomState
 from hypeeg.optim.scope import ScopeSharpness, scope_sharpness
 from hypeeg.optim.sharpness_options import Mode, check_options
+from hypeeg.optim.trusted_adam import check_learned, trusted_adam
 from hypeeg.optim.weight_space import WeightSpace, move_curvatures_
 from hypeeg.optim.wrapping import WrappingOptimizer, evaluate
 
@@ -99,6 +99,9 @@ class SharpnessAwareCurvature(WrappingOptimizer):
         Longest step in ``log c``.
     bounds : tuple of float, default (0.01, 10.0)
         Smallest and largest curvature, within those of the curvatures themselves.
+    curvature_move : {"exp", "scale"}, default "exp"
+        How points follow, whatever the wrapped optimiser's own move is. Along the homothety the
+        derivative at held weights can have the wrong sign.
     total_steps : int, optional
         Length of the training, by which ``warmup`` and ``freeze`` are counted. Without it
         curvatures learn from the first step on and never stop.
@@ -181,6 +184,7 @@ class SharpnessAwareCurvature(WrappingOptimizer):
         eps: float = 1e-8,
         trust: float = 0.1,
         bounds: tuple[float, float] = (0.01, 10.0),
+        curvature_move: CurvatureMove = "exp",
         total_steps: int | None = None,
         warmup: float = 0.05,
         freeze: float = 0.1,
@@ -208,9 +212,11 @@ class SharpnessAwareCurvature(WrappingOptimizer):
             alpha_every=alpha_every,
             fd_step=fd_step,
         )
+        check_move(curvature_move)
+        self.curvature_move: CurvatureMove = curvature_move
         self.rho, self.every, self.objective, self.mode = float(rho), every, objective, mode
         self.terms, self.alpha = terms, alpha
-        self.damping = 0.0 if damping is None else float(damping)
+        self.damping = float(damping or 0.0)
         self.differentiate_step = differentiate_step
         self.lr, self.betas, self.eps, self.trust = lr, betas, eps, trust
         self.bounds = (float(bounds[0]), float(bounds[1]))
@@ -222,20 +228,7 @@ class SharpnessAwareCurvature(WrappingOptimizer):
         self._alpha: Tensor | None = None
         self._alpha_at = 0
         self._moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
-        learned = self._learned()
-        if not learned:
-            raise ValueError(
-                "no parameter of the optimizer has a learnable curvature; build the manifold with "
-                "learnable=True"
-            )
-        for log_c in learned:
-            low, high = self._bounds_of(log_c)
-            c = float(value_of(log_c))
-            if not low <= c <= high:
-                raise ValueError(
-                    f"a curvature is {c:g}, outside its bounds [{low:g}, {high:g}]; give bounds "
-                    "that contain it"
-                )
+        check_learned(self._learned(), self.bounds)
 
     # ----------------------------------------------------------------- step
 
@@ -308,7 +301,7 @@ class SharpnessAwareCurvature(WrappingOptimizer):
         loss: Any,
         random: RandomState,
     ) -> Hypergradient:
-        space = WeightSpace(params, learned, self._move())
+        space = WeightSpace(params, learned, self.curvature_move)
         with space.anchored():
             base = space.read()
             with ExtraPasses([*params, *learned], self.module) as passes:
@@ -355,46 +348,23 @@ class SharpnessAwareCurvature(WrappingOptimizer):
 
     def _step_curvatures(self, learned: list[CurvatureParameter], grads: list[Tensor]) -> None:
         self.updates += 1
-        beta1, beta2 = self.betas
-        moved: dict[int, Tensor] = {}
-        for log_c, grad in zip(learned, grads, strict=True):
-            g = grad.to(log_c)
-            m, v = self._moments.setdefault(log_c, (torch.zeros_like(g), torch.zeros_like(g)))
-            m.lerp_(g, 1 - beta1)
-            v.lerp_(g.square(), 1 - beta2)
-            root = (v / (1 - beta2**self.updates)).sqrt_() + self.eps
-            step = self.lr * m / (1 - beta1**self.updates) / root
-            low, high = self._bounds_of(log_c)
-            moved[id(log_c)] = (log_c.detach() - step.clamp_(-self.trust, self.trust)).clamp_(
-                math.log(low), math.log(high)
-            )
-        move_curvatures_(self.parameters(), learned, moved, self._move())
+        moved = trusted_adam(
+            learned,
+            grads,
+            self._moments,
+            self.updates,
+            lr=self.lr,
+            betas=self.betas,
+            eps=self.eps,
+            trust=self.trust,
+            bounds=self.bounds,
+        )
+        move_curvatures_(self.parameters(), learned, moved, self.curvature_move)
 
     # ----------------------------------------------------------------- what it works on
 
     def _learned(self) -> list[CurvatureParameter]:
         return [log_c for log_c in self.curvatures() if log_c.requires_grad]
-
-    def _bounds_of(self, log_c: CurvatureParameter) -> tuple[float, float]:
-        low, high = max(self.bounds[0], log_c.bounds[0]), min(self.bounds[1], log_c.bounds[1])
-        if low >= high:
-            raise ValueError(
-                f"bounds {self.bounds} and those of a curvature, {log_c.bounds}, have nothing in "
-                "common; widen one of them"
-            )
-        return low, high
-
-    def _move(self) -> CurvatureMove:
-        """Return the curvature move of the wrapped optimiser, "exp" if it knows none."""
-        moves = {g["curvature_move"] for g in self.param_groups if is_curvature_group(g)}
-        if len(moves) > 1:
-            raise ValueError(
-                f"the parameter groups have different curvature moves, {sorted(moves)}; "
-                "give all the same"
-            )
-        move: CurvatureMove = moves.pop() if moves else "exp"
-        check_move(move)
-        return move
 
     # ----------------------------------------------------------------- keeping
 

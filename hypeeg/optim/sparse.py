@@ -30,14 +30,16 @@ class TouchedRows:
 
     def __init__(self, tensor: Tensor, index: Tensor, dtype: torch.dtype | None = None) -> None:
         self._tensor, self._index = tensor.detach(), index
-        taken = self._tensor.index_select(0, index)
-        self._shape = taken.shape
-        self.rows = taken.to(dtype or taken.dtype).reshape(-1, tensor.shape[-1])
+        rows = self._tensor.index_select(0, index)
+        self._shape = rows.shape
+        if dtype is not None:
+            rows = rows.to(dtype)
+        self.rows = rows if rows.dim() == 2 else rows.reshape(-1, tensor.shape[-1])
 
     def write_back(self) -> None:
         """Copy the rows to where they came from."""
-        rows = self.rows.view(self._shape).to(self._tensor.dtype)
-        self._tensor.index_copy_(0, self._index, rows)
+        rows = self.rows if len(self._shape) == 2 else self.rows.view(self._shape)
+        self._tensor.index_copy_(0, self._index, rows.to(self._tensor.dtype))
 
 
 def touched(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,4 +53,5 @@ def touched(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """
     gradient = gradient.coalesce()
     values = gradient._values()  # values() is a view of a sparse tensor, which no compiler knows
-    return gradient._indices()[0], values.reshape(-1, values.shape[-1])
+    values = values if values.dim() == 2 else values.reshape(-1, values.shape[-1])
+    return gradient._indices()[0], values

@@ -21,10 +21,6 @@ _LARGE_CPU = 2**14
 _LARGE_ACCELERATOR = 2**20
 
 
-def _is_large(p: Tensor) -> bool:
-    return p.numel() >= (_LARGE_CPU if p.device.type == "cpu" else _LARGE_ACCELERATOR)
-
-
 def sort_into_tables(
     params: Iterable[ManifoldParameter], steps: Sequence[float] | None = None, *, batch: bool = True
 ) -> list[list[ManifoldParameter]]:
@@ -40,14 +36,19 @@ def sort_into_tables(
         False gives every parameter a table of its own; True only large ones.
     """
     buckets: dict[tuple[Any, ...], list[ManifoldParameter]] = {}
+    spaces: dict[int, tuple[int, type]] = {}
     for i, p in enumerate(params):
-        if p.numel() == 0:
+        size = p.numel()
+        if size == 0:
             continue
+        manifold, grad = p.manifold, p.grad
+        space = spaces.get(id(manifold))
+        if space is None:
+            space = spaces[id(manifold)] = (id(curvature_of(p)), type(manifold))
+        large = size >= (_LARGE_CPU if p.is_cpu else _LARGE_ACCELERATOR)
+        alone = id(p) if large or not batch or (grad is not None and grad.is_sparse) else None
         step = 0.0 if steps is None else steps[i]
-        sparse = p.grad is not None and p.grad.is_sparse
-        alone = None if batch and not sparse and not _is_large(p) else id(p)
-        space = (id(curvature_of(p)), type(p.manifold), p.shape[-1])
-        key = (*space, p.dtype, p.device, p.decay, step, alone)
+        key = (space, p.shape[-1], p.dtype, p.device, p.decay, step, alone)
         buckets.setdefault(key, []).append(p)
     return list(buckets.values())
 
@@ -56,7 +57,7 @@ class RowBlock:
     """Tensors ``(..., width)`` joined into one tensor ``(rows, width)``.
 
     A single contiguous tensor is not copied: the rows are a view of it. In every other case
-    :meth:`write_back` copies changed rows into the tensors.
+    :meth:`write_back` copies changed rows into the tensors. Autograd must be off.
 
     Parameters
     ----------
@@ -67,26 +68,38 @@ class RowBlock:
     """
 
     def __init__(self, tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> None:
-        self._tensors = [t.detach() for t in tensors]
-        first = self._tensors[0]
+        self._tensors = list(tensors)
+        first = tensors[0]
         width = first.shape[-1]
         alike = dtype is None or dtype == first.dtype
-        self.is_view = alike and len(self._tensors) == 1 and first.is_contiguous()
+        self.is_view = alike and len(tensors) == 1 and first.is_contiguous()
         if self.is_view:
-            self.rows = first.view(-1, width)
+            self.rows = first.detach().view(-1, width)
+            return
+        # With hundreds of tensors, a view of each would cost more than all the arithmetic.
+        dims = {t.dim() for t in tensors}
+        self._dim = dims.pop() if len(dims) == 1 else None
+        if self._dim == 1:
+            rows = torch.stack(tuple(tensors))
+        elif self._dim == 2:
+            rows = torch.cat(tuple(tensors))
         else:
-            rows = torch.cat([t.reshape(-1, width) for t in self._tensors])
-            self.rows = rows if dtype is None else rows.to(dtype)
+            rows = torch.cat([t.reshape(-1, width) for t in tensors])
+        self.rows = rows if dtype is None else rows.to(dtype)
 
     def write_back(self) -> None:
         """Copy the rows into the tensors they came from, unless they are a view of them."""
         if self.is_view:
             return
-        counts = [t.numel() // t.shape[-1] for t in self._tensors]
-        blocks = torch.split(self.rows, counts)
-        torch._foreach_copy_(
-            self._tensors, [b.view(t.shape) for b, t in zip(blocks, self._tensors, strict=True)]
-        )
+        tensors = self._tensors
+        blocks: Sequence[Tensor]
+        if self._dim == 1:
+            blocks = self.rows.unbind()
+        else:
+            blocks = torch.split(self.rows, [t.numel() // t.shape[-1] for t in tensors])
+            if self._dim != 2:
+                blocks = [b.view(t.shape) for b, t in zip(blocks, tensors, strict=True)]
+        torch._foreach_copy_(tensors, list(blocks))
 
 
 class ChartRows:
@@ -183,6 +196,8 @@ class Table:
     ----------
     params : list of ManifoldParameter
         The parameters.
+    log_c : CurvatureParameter
+        Their curvature.
     group : dict
         Options of their parameter group.
     points : RowBlock, TouchedRows or ChartRows
@@ -202,6 +217,7 @@ class Table:
     """
 
     params: list[ManifoldParameter]
+    log_c: CurvatureParameter
     group: dict[str, Any]
     points: RowBlock | TouchedRows | ChartRows
     gradient: Tensor
@@ -210,11 +226,6 @@ class Table:
     step: float
     state: dict[str, RowBlock | TouchedRows]
     scratch: Tensor | None
-
-    @property
-    def log_c(self) -> CurvatureParameter:
-        """Curvature of the parameters."""
-        return curvature_of(self.params[0])
 
     @property
     def decays(self) -> bool:
@@ -237,6 +248,7 @@ def build_table(
     params: list[ManifoldParameter],
     states: list[dict[str, Any]],
     names: Iterable[str],
+    step: float,
     group: dict[str, Any],
     scratch: Scratch | None,
 ) -> Table:
@@ -247,15 +259,18 @@ def build_table(
     params : list of ManifoldParameter
         Parameters with gradients; a sparse one comes alone.
     states : list of dict
-        Their state, which holds ``"step"`` and ``names``.
+        Their state, which holds ``names``.
     names : iterable of str
         Which state is part of the table.
+    step : float
+        How many steps they have taken, the present one included.
     group : dict
         Options of their group.
     scratch : Scratch, optional
         Where working memory comes from.
     """
     first = params[0]
+    log_c = curvature_of(first)
     chart = chart_of(first.manifold)
     wide = None if chart == "lorentz" else row_dtype(first)
     grads = [cast(Tensor, p.grad) for p in params]
@@ -274,16 +289,17 @@ def build_table(
     if group["maximize"]:
         gradient = -gradient
     if wide is not None:
-        points = ChartRows(coordinates, chart, value_of(curvature_of(first)), first.dtype)
+        points = ChartRows(coordinates, chart, value_of(log_c), first.dtype)
         gradient, chart_dot_g = points.gradient(gradient.to(wide, copy=True))
     return Table(
         params=params,
+        log_c=log_c,
         group=group,
         points=points,
         gradient=gradient,
         chart=chart,
         chart_dot_g=chart_dot_g,
-        step=states[0]["step"].item(),
+        step=step,
         state={name: block([s[name] for s in states]) for name in names},
         scratch=None if scratch is None else scratch.like(points.rows),
     )

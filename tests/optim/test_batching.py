@@ -113,8 +113,10 @@ def test_only_step_counters_are_read(monkeypatch):
     class NoSync(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             waits = ("_local_scalar_dense", "aten::item", "is_nonzero", "nonzero", "equal")
-            if any(word in func.name() for word in waits):
-                tensor = args[0]
+            tensor = args[0] if args else None
+            # whether a curvature moved is asked where it costs nothing: of one kept on the CPU
+            at_rest = func.name() == "aten::equal" and tensor.dim() == 0 and tensor.is_cpu
+            if any(word in func.name() for word in waits) and not at_rest:
                 assert tensor.data_ptr() in counters, f"{func} reads a tensor on a device"
             return func(*args, **(kwargs or {}))
 

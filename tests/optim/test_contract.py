@@ -220,7 +220,7 @@ def test_idle_parameters_follow(name, chart):
     m = CHARTS[chart](curvature=curvature)
     idle, active = (ManifoldParameter(0.3 * torch.randn(4, 3, dtype=F64), m) for _ in range(2))
     radius = m.dist0(idle).detach()
-    optimizer = kind([idle, active], **options, curvature_lr=0.1)
+    optimizer = kind([idle, active], **options, curvature_lr=0.1, curvature_move="exp")
     (m.dist0(active).sum() * m.c).backward()
     idle.grad = None
     optimizer.step()

@@ -289,7 +289,7 @@ def test_parameters_without_gradient_and_frozen_ones_follow():
     frozen = ManifoldParameter(torch.randn(4, 3, dtype=F64), manifold=m, requires_grad=False)
     unused = ManifoldParameter(torch.randn(2, 3, dtype=F64), manifold=m)
     used = ManifoldParameter(torch.randn(2, 3, dtype=F64), manifold=m)
-    optimizer = RiemannianAdamW([frozen, unused, used], curvature_lr=0.1)
+    optimizer = RiemannianAdamW([frozen, unused, used], curvature_lr=0.1, curvature_move="exp")
     radii = [m.dist0(p).detach() for p in (frozen, unused)]
     starts = [p.detach().clone() for p in (frozen, unused)]
     (m.dist0(used) * m.c).sum().backward()

@@ -98,7 +98,7 @@ def test_options_by_group():
         [
             {"params": net.encoder.parameters(), "lr": 0.5},
             {"params": [net.prototypes, net.offset], "weight_decay": 0.0, "curvature_lr": 0.3},
-            {"params": net.anchors, "betas": (0.5, 0.6), "curvature_move": "scale"},
+            {"params": net.anchors, "betas": (0.5, 0.6), "curvature_move": "exp"},
         ],
         lr=0.1,
         curvature_lr=0.2,
@@ -107,7 +107,7 @@ def test_options_by_group():
     assert [g["lr"] for g in groups] == [0.5, 0.1, 0.1, 0.3, 0.2]
     assert [g["weight_decay"] for g in groups] == [0.01, 0.0, 0.01, 0.0, 0.0]
     assert groups[2]["betas"] == (0.5, 0.6)
-    assert [g["curvature_move"] for g in groups[3:]] == ["exp", "scale"]
+    assert [g["curvature_move"] for g in groups[3:]] == ["scale", "exp"]
     assert groups[3]["params"] == [net.manifold.curvature.log_c]
     assert not any(key.startswith("curvature") for g in groups[:3] for key in g)
 
@@ -351,4 +351,4 @@ def test_hooks_run(data):
 def test_is_an_optimizer_with_a_readable_repr():
     optimizer = RiemannianAdamW(Net().parameters())
     assert isinstance(optimizer, torch.optim.Optimizer)
-    assert "curvature_move: exp" in repr(optimizer)
+    assert "curvature_move: scale" in repr(optimizer)

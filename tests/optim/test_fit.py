@@ -51,7 +51,7 @@ def test_a_high_rate_stays_finite_and_fits(move, gradient):
 
 
 def test_finds_the_curvature_and_goes_there_at_once():
-    options = {"near": True, "weight_decay": 0.0}
+    options = {"near": True, "weight_decay": 0.0, "curvature_move": "exp"}
     first, last, c_first, c = fit(500, 2e-2, **options, curvature_gradient="consistent")
     assert last < 5e-3 * first
     assert c == pytest.approx(2.5, rel=0.03)

@@ -270,8 +270,8 @@ def test_points_follow_the_curvature(chart, move, dtype):
     start = m.from_lorentz(lorentz.expmap0(torch.randn(5, 3, dtype=dtype))).detach()
     p = ManifoldParameter(start.clone(), manifold=m)
     held = ManifoldParameter(start[:2].clone(), manifold=m, requires_grad=False)
-    inner = RiemannianAdamW([p, held], lr=0.0, curvature_move=move)
-    optimizer = SharpnessAwareCurvature(inner, every=1, lr=0.2, trust=1.0)
+    inner = RiemannianAdamW([p, held], lr=0.0)
+    optimizer = SharpnessAwareCurvature(inner, every=1, lr=0.2, trust=1.0, curvature_move=move)
 
     def closure():
         optimizer.zero_grad()

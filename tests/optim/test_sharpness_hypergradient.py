@@ -47,7 +47,7 @@ def hypergradient(
         p = ManifoldParameter(m.from_lorentz(lorentz.expmap0(z)).to(dtype), manifold=m)
     x = problem.x.to(dtype)
     optimizer = SharpnessAwareCurvature(
-        RiemannianAdamW([w, p], curvature_move=move), every=1, **options
+        RiemannianAdamW([w, p]), every=1, curvature_move=move, **options
     )
 
     def closure_of(n: int, decay: float):
