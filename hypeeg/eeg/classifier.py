@@ -55,7 +55,7 @@ class HypEEGClassifier(HyperbolicClassifier):
         Curvature magnitude at the start; the space has curvature -c.
     curvature_lr : float, default 1e-2
         Learning rate of log c.
-    curvature_move : "exp" or "scale", default "exp"
+    curvature_move : "exp" or "scale", default "scale"
         How parameters on the manifold follow a change of c.
     curvature_gradient : "autograd" or "consistent", default "autograd"
         Which derivative of the loss in c is followed; for ``curvature="learned"``.
@@ -127,7 +127,7 @@ class HypEEGClassifier(HyperbolicClassifier):
         curvature: Literal["learned", "sharpness_aware", "fixed"] = "learned",
         c: float = 1.0,
         curvature_lr: float = 1e-2,
-        curvature_move: Literal["exp", "scale"] = "exp",
+        curvature_move: Literal["exp", "scale"] = "scale",
         curvature_gradient: Literal["autograd", "consistent"] = "autograd",
         sharpness_rho: float = 0.05,
         sharpness_every: int = 5,

@@ -75,7 +75,7 @@ class TrainingSpec(BaseModel):
     )
     curvature_lr: float = Field(default=1e-2, gt=0, description="Learning rate of log c.")
     curvature_move: Literal["exp", "scale"] = Field(
-        default="exp", description="How points on the manifold follow a change of c."
+        default="scale", description="How points on the manifold follow a change of c."
     )
     curvature_gradient: Literal["autograd", "consistent"] = Field(
         default="autograd", description="Which derivative of the loss in c is followed."
