@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from braindecode.models import EEGNet
 from braindecode.models.base import EEGModuleMixin
-from einops.layers.torch import Rearrange
-from torch import nn
+from torch import Tensor, nn
 
+from hypeeg.eeg.models.on_backbone import naming_short_trials
+from hypeeg.eeg.models.pieces import HyperbolicNetwork, check_head, check_trials, make_head
+from hypeeg.eeg.models.steps import add_steps
 from hypeeg.geometry import Lorentz
-from hypeeg.nn import Lift, LorentzLinear, LorentzMLR, LorentzPrototypes, Rescale
+from hypeeg.nn import LorentzMLR, LorentzPrototypes
 
 
-class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
+class HyperbolicEEGNet(HyperbolicNetwork, EEGModuleMixin, nn.Sequential):  # type: ignore[misc]
     r"""EEGNet encoder, Lorentz layers and a Lorentz head with learned curvature.
 
     The temporal, spatial and separable convolutions are those of
@@ -103,10 +104,7 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
         input_window_seconds: float | None = None,
         sfreq: float | None = None,
     ) -> None:
-        if head not in ("mlr", "prototypes"):
-            raise ValueError(f"head must be 'mlr' or 'prototypes'; got {head!r}")
-        if n_lorentz_layers < 0:
-            raise ValueError(f"n_lorentz_layers must not be negative; got {n_lorentz_layers}")
+        check_head(head)
         EEGModuleMixin.__init__(
             self,
             n_outputs=n_outputs,
@@ -116,25 +114,26 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
             input_window_seconds=input_window_seconds,
             sfreq=sfreq,
         )
-        encoder = EEGNet(
-            n_chans=self.n_chans,
-            n_outputs=self.n_outputs,
-            n_times=self.n_times,
-            F1=F1,
-            D=D,
-            F2=F2,
-            kernel_length=kernel_length,
-            depthwise_kernel_length=depthwise_kernel_length,
-            pool1_kernel_size=pool1_kernel_size,
-            pool2_kernel_size=pool2_kernel_size,
-            conv_spatial_max_norm=conv_spatial_max_norm,
-            activation=activation,
-            batch_norm_momentum=batch_norm_momentum,
-            batch_norm_eps=batch_norm_eps,
-            drop_prob=drop_prob,
-            # Its head is not used; this one is built without a deprecation warning.
-            final_layer_with_constraint=True,
-        )
+        with naming_short_trials("EEGNet", {"n_times": self.n_times}):
+            encoder = EEGNet(
+                n_chans=self.n_chans,
+                n_outputs=self.n_outputs,
+                n_times=self.n_times,
+                F1=F1,
+                D=D,
+                F2=F2,
+                kernel_length=kernel_length,
+                depthwise_kernel_length=depthwise_kernel_length,
+                pool1_kernel_size=pool1_kernel_size,
+                pool2_kernel_size=pool2_kernel_size,
+                conv_spatial_max_norm=conv_spatial_max_norm,
+                activation=activation,
+                batch_norm_momentum=batch_norm_momentum,
+                batch_norm_eps=batch_norm_eps,
+                drop_prob=drop_prob,
+                # Its head is not used; this one is built without a deprecation warning.
+                final_layer_with_constraint=True,
+            )
         self.mapping: dict[str, str] = {}
         self.head = head
         self.n_lorentz_layers = n_lorentz_layers
@@ -146,51 +145,28 @@ class HyperbolicEEGNet(EEGModuleMixin, nn.Sequential):
             if name != "final_layer":
                 self.add_module(name, layer)
         n_features, n_steps = int(encoder.F2), int(encoder.final_conv_length)
+        manifold = Lorentz(c, learnable_curvature)
+        rescale = add_steps(
+            self,
+            "batch features 1 time -> batch time features",
+            n_features,
+            manifold,
+            lift_scale=lift_scale,
+            rescale_slope=rescale_slope,
+            n_lorentz_layers=n_lorentz_layers,
+        )
         self.lift_scale = lift_scale
         # Lift and rescaling shrink short features by this factor; the head undoes it.
-        self.shrink = lift_scale * math.atanh(0.99) / rescale_slope
-        manifold = Lorentz(c, learnable_curvature)
-        self.add_module("steps", Rearrange("batch features 1 time -> batch time features"))
-        self.add_module("lift", Lift(manifold, self.lift_scale))
-        self.add_module("rescale", Rescale(manifold, rescale_slope))
-        for i in range(n_lorentz_layers):
-            layer = LorentzLinear(n_features, n_features, manifold=manifold)
-            self.add_module(f"lorentz_linear_{i}", layer)
-        self.add_module("concatenate", nn.Flatten())
-        self.final_layer: LorentzMLR | LorentzPrototypes = self._make_head(
-            n_steps * n_features, int(encoder.n_outputs), manifold
+        self.shrink: float = rescale.shrink
+        self.final_layer: LorentzMLR | LorentzPrototypes = make_head(
+            head,
+            n_steps * n_features,
+            int(encoder.n_outputs),
+            manifold,
+            self.shrink,
+            norm_rate if final_layer_with_constraint else None,
         )
 
-    @property
-    def manifold(self) -> Lorentz:
-        """Manifold of the embedding."""
-        return self.final_layer.manifold
-
-    def _make_head(
-        self, in_features: int, n_outputs: int, manifold: Lorentz
-    ) -> LorentzMLR | LorentzPrototypes:
-        if self.head == "prototypes":
-            return LorentzPrototypes(
-                in_features, n_outputs, manifold=manifold, temperature=self.shrink**2
-            )
-        return LorentzMLR(
-            in_features,
-            n_outputs,
-            manifold=manifold,
-            max_norm=self.norm_rate if self.final_layer_with_constraint else None,
-            temperature=1 / self.shrink,
-        )
-
-    def reset_head(self, n_outputs: int) -> None:
-        """Replace the head by a new one for ``n_outputs`` classes.
-
-        Parameters
-        ----------
-        n_outputs : int
-            New number of classes, positive.
-        """
-        old = self.final_layer
-        EEGModuleMixin._set_n_outputs(self, n_outputs)
-        self.final_layer = self._make_head(old.in_features, n_outputs, old.manifold).to(
-            next(old.parameters()).device
-        )
+    def _logits(self, x: Tensor, **inputs: Any) -> Any:
+        check_trials(x, self.n_chans, self.n_times)
+        return super()._logits(x, **inputs)

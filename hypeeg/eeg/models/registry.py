@@ -1,24 +1,48 @@
-"""Models by name: ours, and every model of braindecode."""
+"""Models by name: ours, every model of braindecode, and any of the latter with a hyperbolic head.
+
+``Hyperbolic(EEGNeX)`` is braindecode's EEGNeX with a hyperbolic head.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """Where one of our models lives and which braindecode model is its Euclidean twin."""
+    """Where one of our models lives and which model is its Euclidean twin, None if it is one."""
 
     module: str
-    twin: str
+    twin: str | None
 
+
+_HERE = "hypeeg.eeg.models."
 
 MODELS: dict[str, ModelEntry] = {
-    "HyperbolicEEGNet": ModelEntry("hypeeg.eeg.models.hyperbolic_eegnet", twin="EEGNet"),
+    "HyperbolicEEGNet": ModelEntry(_HERE + "hyperbolic_eegnet", twin="EEGNet"),
+    "HyperbolicEEGNetDSBN": ModelEntry(_HERE + "hyperbolic_eegnet_dsbn", twin="EEGNet"),
+    "LorentzEEGNet": ModelEntry(_HERE + "lorentz_eegnet", twin="EEGNet"),
+    "HyperbolicShallowFBCSPNet": ModelEntry(_HERE + "hyperbolic_convnets", twin="ShallowFBCSPNet"),
+    "HyperbolicDeep4Net": ModelEntry(_HERE + "hyperbolic_convnets", twin="Deep4Net"),
+    "HyperbolicEEGTCNet": ModelEntry(_HERE + "hyperbolic_eegtcnet", twin="EEGTCNet"),
+    "HyperbolicEEGConformer": ModelEntry(_HERE + "hyperbolic_eegconformer", twin="EEGConformer"),
+    "LorentzCovarianceNet": ModelEntry(
+        _HERE + "lorentz_covariance_net", twin="CovarianceAttentionNet"
+    ),
+    "CovarianceAttentionNet": ModelEntry(_HERE + "covariance_attention_net", twin=None),
 }
+
+_HEAD = re.compile(r"Hyperbolic\((?P<backbone>[^()]*)\)")
+
+
+def backbone_of(name: str) -> str | None:
+    """Return ``EEGNeX`` for ``Hyperbolic(EEGNeX)``, None for names without that form."""
+    found = _HEAD.fullmatch(name)
+    return None if found is None else found["backbone"]
 
 
 def get_model_class(name: str) -> type[Any]:
@@ -27,7 +51,8 @@ def get_model_class(name: str) -> type[Any]:
     Parameters
     ----------
     name : str
-        A name in :data:`MODELS` or of a model of ``braindecode.models``.
+        A name in :data:`MODELS`, of a model of ``braindecode.models``, or ``Hyperbolic(...)`` with
+        one of the latter: that model with a hyperbolic head.
 
     Returns
     -------
@@ -45,8 +70,19 @@ def get_model_class(name: str) -> type[Any]:
     known = braindecode_models()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, [*MODELS, *known], n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"ours are {', '.join(MODELS)}."
+    backbone = backbone_of(name)
+    if backbone in known:
+        from hypeeg.eeg.models.hyperbolic_head import with_head
+
+        return with_head(backbone)
+    if backbone is None:
+        near = difflib.get_close_matches(name, [*MODELS, *known], n=3)
+        ours = f"ours are {', '.join(MODELS)}, and Hyperbolic(...) of any model of braindecode"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"{ours}."
+    else:
+        near = difflib.get_close_matches(backbone, known, n=3)
+        hint = "Hyperbolic(...) takes a model of braindecode"
+        hint += f"; did you mean {' or '.join(f'Hyperbolic({n})' for n in near)}?" if near else "."
     raise ValueError(f"model: no model is named {name!r}; {hint}")
 
 
@@ -60,20 +96,24 @@ def braindecode_models() -> dict[str, type[Any]]:
 
 
 def is_hyperbolic(name: str) -> bool:
-    """Tell whether a model name is one of ours."""
-    return name in MODELS
+    """Tell whether a model lies on the hyperboloid, in part at least."""
+    if name in MODELS:
+        return MODELS[name].twin is not None
+    return backbone_of(name) is not None
 
 
 def twin_of(name: str) -> str:
-    """Return the braindecode model that is the Euclidean twin of one of our models.
+    """Return the model that is the Euclidean twin of a hyperbolic one.
 
     Raises
     ------
     ValueError
-        If the model is not one of ours.
+        If the model is not hyperbolic.
     """
-    if name not in MODELS:
+    twin = MODELS[name].twin if name in MODELS else backbone_of(name)
+    if twin is None:
+        having = ", ".join(n for n, entry in MODELS.items() if entry.twin is not None)
         raise ValueError(
-            f"model: {name!r} has no Euclidean twin; models with one are {', '.join(MODELS)}"
+            f"model: {name!r} has no Euclidean twin; models with one are {having}, Hyperbolic(...)"
         )
-    return MODELS[name].twin
+    return twin
