@@ -213,6 +213,62 @@ def test_data_list_show_and_check(cli: Cli) -> None:
     assert "as expected" in checked.stdout
 
 
+def test_data_list_filters(cli: Cli) -> None:
+    ssvep = cli("data", "list", "--paradigm", "ssvep")
+    assert "Wang2016" in ssvep.stdout
+    assert "BI2012" not in ssvep.stdout
+    assert "18 data sets" in ssvep.stderr
+    # Names are whole where no terminal limits the width.
+    assert "MartinezCagigal2023Checker" in cli("data", "list", "--paradigm", "c-vep").stdout
+    assert "1 data sets" in cli("data", "list", "--search", "arithmetic against rest").stderr
+    assert "SimulatedMI" in cli("data", "list", "--here").stdout
+    wrong = cli("data", "list", "--paradigm", "p3")
+    assert wrong.exit_code == 2
+    assert "did you mean 'p300'" in wrong.stderr
+
+
+def test_data_show_says_what_is_not_known(cli: Cli) -> None:
+    shown = cli("data", "show", "BNCI2014_001").stdout
+    assert "trials_context" in shown
+    assert "# Not known before reading: session names, size, trials." in shown
+    assert "Not known" not in cli("data", "show", "Kalunga2016").stdout
+
+
+def test_data_fetch_of_what_is_not_downloaded(cli: Cli) -> None:
+    result = cli("data", "fetch", "SimulatedMI")
+    assert result.exit_code == 2
+    assert "nothing to fetch" in result.stderr
+    wrong = cli("data", "fetch", "Kalunga2016", "--subjects", "a")
+    assert wrong.exit_code == 2
+    assert "1,2,5-8" in wrong.stderr
+
+
+def test_own_arrays_from_the_command_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    monkeypatch.setenv("HYPEEG_CACHE", str(tmp_path / "cache"))
+    X = np.random.default_rng(0).standard_normal((8, 3, 50))
+    np.savez(tmp_path / "a.npz", X=X, y=["a", "b"] * 4, sfreq=100)
+    (tmp_path / "mine.yaml").write_text("{name: Mine, own: {arrays: a.npz}}")
+    assert "count: 3" in cli("data", "show", "mine.yaml").stdout
+    checked = cli("data", "check", "mine.yaml")
+    assert checked.exit_code == 0, checked.output
+    assert "a 4/? b 4/?" in checked.stdout
+    assert (tmp_path / "cache" / "locks" / "Mine.json").is_file()
+    np.savez(tmp_path / "a.npz", X=X + 1, y=["a", "b"] * 4, sfreq=100)
+    changed = cli("data", "check", "mine.yaml")
+    assert changed.exit_code == 1
+    assert "changed since it was recorded" in changed.stdout
+    assert cli("data", "check", "mine.yaml", "--accept-changes").exit_code == 0
+    assert cli("data", "check", "mine.yaml").exit_code == 0
+    beside = cli("data", "check", "mine.yaml", "--lock", "run/data.json")
+    assert beside.exit_code == 0
+    assert (tmp_path / "run" / "data.json").is_file()
+    assert cli("data", "check", "--lock", "x.json").exit_code == 2
+
+
 def test_data_check_of_recordings_that_are_not_there(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from hypeeg.eeg import files as _files
+from hypeeg.eeg.check_runs import describe_run, merge_by_session
 from hypeeg.eeg.datasets import prepare_paths
 from hypeeg.eeg.errors import CorruptDataError, one_line
+from hypeeg.eeg.lock import FileHash as FileHash
+from hypeeg.eeg.lock import changed, hash_file, lock_path, read_lock, write_lock
 from hypeeg.eeg.manifest import DuplicateTrap, ExcludeTrap, Manifest, load_manifest
 from hypeeg.eeg.reader import adapted, make_dataset, quiet_readers
 from hypeeg.eeg.request import each_once
@@ -51,15 +54,6 @@ class CheckRow:
 
 
 @dataclass(frozen=True)
-class FileHash:
-    """A file that was read, with its size in bytes and SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class DataCheck:
     """Result of :func:`check_dataset`.
 
@@ -75,6 +69,8 @@ class DataCheck:
         Files behind the rows.
     notes : tuple of str
         Traps of the manifest that concern these subjects.
+    lock : str or None
+        The lock file that the files' hashes were compared with, or written to; None without one.
     """
 
     dataset: str
@@ -82,6 +78,7 @@ class DataCheck:
     rows: tuple[CheckRow, ...]
     files: tuple[FileHash, ...]
     notes: tuple[str, ...]
+    lock: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -128,11 +125,13 @@ class DataCheck:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
             for line in [header, *cells]
         ]
-        title = self.dataset + (f" in {self.folder}" if self.folder else " (simulated)")
+        place = f" in {self.folder}" if self.folder else "" if self.files else " (simulated)"
+        title = self.dataset + place
         n = len(self.problems)
         status = f"{n} problem{'' if n == 1 else 's'}" if n else "as expected"
         size = sum(file.size for file in self.files)
         closing = f"{status}; {len(self.files)} files, {size / 1e6:.1f} MB"
+        closing += f"; hashes in {self.lock}" if self.lock else ""
         return "\n".join([title, *lines, *(f"note: {note}" for note in self.notes), closing])
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,6 +145,9 @@ def check_dataset(
     *,
     hash_files: bool = True,
     dataset_params: dict[str, Any] | None = None,
+    lock: Path | None = None,
+    update_lock: bool = False,
+    accept_changes: bool = False,
 ) -> DataCheck:
     """Compare recordings with their manifest; reports problems, never downloads.
 
@@ -159,6 +161,13 @@ def check_dataset(
         Hash the files, and compare with the hashes that the manifest knows.
     dataset_params : dict or None
         Keyword arguments for the MOABB class, over those of the manifest.
+    lock : Path or None
+        Lock file with the hashes of earlier reads; None takes the dataset's own
+        (:func:`hypeeg.eeg.lock.lock_path`). A file that has changed since is a problem.
+    update_lock : bool
+        Add files that it does not know yet.
+    accept_changes : bool
+        Take changed files for the right ones and record them.
 
     Returns
     -------
@@ -181,19 +190,52 @@ def check_dataset(
         chosen = each_once(manifest.name, "subjects", list(subjects), manifest.subjects)
     rows: list[CheckRow] = []
     hashes: list[FileHash] = []
+    known = read_lock(manifest.name, lock)
     for subject in chosen:
         present, missing = _files.subject_files(manifest, subject)
-        problems = _missing(present, missing)
+        unfetched = manifest.is_moabb and not present and not missing
+        problems = [f"not fetched ('hypeeg data fetch {manifest.name}')"] if unfetched else []
+        problems += _missing(present, missing)
+        here: list[FileHash] = []
         for path in present:
-            problems += _check_file(manifest, path, hashes, hash_files)
+            problems += _check_file(manifest, path, here, hash_files)
+        if hash_files:
+            problems += _compare_lock(known, subject, here, accept_changes)
+        hashes += [file for file in here if file not in hashes]
         # Reading a subject whose files are missing would make MOABB download them.
-        found = [] if missing else _check_subject(manifest, dataset, subject)
+        skip = missing or unfetched
+        found = [] if skip else _check_subject(manifest, dataset, subject)
         if problems:
             found.insert(0, CheckRow(subject, problems=tuple(problems)))
         rows += found
-    folder = str(_files.storage_root(manifest)) if manifest.files else None
+    folder = str(_files.storage_root(manifest)) if manifest.files or manifest.own else None
     notes = tuple(_notes(manifest, set(chosen)))
-    return DataCheck(manifest.name, folder, tuple(rows), tuple(hashes), notes)
+    used = str(lock or lock_path(manifest.name)) if known and hashes else None
+    if (update_lock or accept_changes) and hash_files and hashes:
+        written = write_lock(manifest.name, known, lock)
+        used = str(written) if written else used
+    return DataCheck(manifest.name, folder, tuple(rows), tuple(hashes), notes, used)
+
+
+def _compare_lock(
+    known: dict[int, list[FileHash]], subject: int, here: list[FileHash], accept: bool
+) -> list[str]:
+    """Problems of files that have changed; `known` gains those that are new or accepted."""
+    problems = []
+    entries = {file.path: file for file in known.get(subject, [])}
+    for now in here:
+        before = changed(known, subject, now)
+        if before is not None and not accept:
+            problems.append(
+                f"{now.path}: changed since it was recorded ({before.size} bytes, "
+                f"{before.sha256[:12]}…; now {now.size} bytes, {now.sha256[:12]}…); copy it again, "
+                "or accept it (--accept-changes)"
+            )
+        else:
+            entries[now.path] = now
+    if entries:
+        known[subject] = list(entries.values())
+    return problems
 
 
 def _missing(present: list[Path], missing: list[Path]) -> list[str]:
@@ -210,20 +252,22 @@ def _check_file(
         _files.check_whole(path)
     except CorruptDataError as error:
         problems.append(str(error))
-    digest = _files.sha256(path) if hash_files else ""
-    hashes.append(FileHash(str(path), path.stat().st_size, digest))
+    now = hash_file(path) if hash_files else FileHash(str(path), path.stat().st_size, "")
+    hashes.append(now)
     known = manifest.files.sha256.get(path.name) if manifest.files else None
-    if digest and known and digest != known:
+    if now.sha256 and known and now.sha256 != known:
         problems.append(f"{path}: SHA-256 differs from the published one; copy it again")
     return problems
 
 
 def _check_subject(manifest: Manifest, dataset: Any, subject: int) -> list[CheckRow]:
+    if not hasattr(dataset, "get_data"):
+        return _check_arrays(manifest, dataset, subject)
     try:
         with quiet_readers():
             recordings = dataset.get_data([subject])[subject]
             runs = [
-                _describe_run(dataset, session, run, raw)
+                describe_run(dataset, session, run, raw)
                 for session, content in recordings.items()
                 for run, raw in content.items()
             ]
@@ -233,51 +277,45 @@ def _check_subject(manifest: Manifest, dataset: Any, subject: int) -> list[Check
         return [
             CheckRow(subject, problems=(f"unreadable: {type(error).__name__}: {one_line(error)}",))
         ]
-    units = _merge_by_session(runs) if manifest.trials.per == "session" else runs
+    per_session = manifest.trials is not None and manifest.trials.per == "session"
+    units = merge_by_session(runs) if per_session else runs
     rows = [_compare(manifest, subject, unit) for unit in units]
     absent = [session for session in manifest.sessions if session not in recordings]
     return rows + [CheckRow(subject, s, problems=("session is absent",)) for s in absent]
 
 
-def _describe_run(dataset: Any, session: str, run: str, raw: Any) -> dict[str, Any]:
-    from moabb.datasets.preprocessing import RawToEvents
-
-    events = RawToEvents(dataset.event_id, dataset.interval).transform(raw)
-    signal = raw.get_data("eeg")
-    names = raw.copy().pick("eeg").ch_names
-    return {
-        "session": session,
-        "run": run,
-        "counts": {
-            event: int((events[:, 2] == code).sum()) for event, code in dataset.event_id.items()
-        },
-        "names": [names],
-        "sfreq": [float(raw.info["sfreq"])],
-        "broken": [n for n, x in zip(names, signal) if not np.isfinite(x).all()],
-        "flat": [n for n, x in zip(names, signal) if np.ptp(x) == 0],
-    }
-
-
-def _merge_by_session(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        empty = {"session": run["session"], "run": None, "counts": {}}
-        session = merged.setdefault(run["session"], empty)
-        for event, count in run["counts"].items():
-            session["counts"][event] = session["counts"].get(event, 0) + count
-        for key in ("names", "sfreq", "broken", "flat"):
-            session[key] = session.get(key, []) + run[key]
-    return list(merged.values())
+def _check_arrays(manifest: Manifest, dataset: Any, subject: int) -> list[CheckRow]:
+    content = dataset.content
+    mine = content["subject"] == subject
+    rows = []
+    for session in dict.fromkeys(content["session"][mine].tolist()):
+        here = mine & (content["session"] == session)
+        X, y = content["X"][here], content["y"][here]
+        problems = [] if np.isfinite(X).all() else ["NaN or infinite values"]
+        rows.append(
+            CheckRow(
+                subject=subject,
+                session=session,
+                found={event: int((y == event).sum()) for event in manifest.events},
+                n_channels=X.shape[1],
+                sfreq=content["sfreq"],
+                problems=tuple(problems),
+            )
+        )
+    return rows or [CheckRow(subject, problems=("no trials",))]
 
 
 def _compare(manifest: Manifest, subject: int, unit: dict[str, Any]) -> CheckRow:
-    expected, tolerance = manifest.trials.expected(subject, unit["session"], unit["run"])
+    expected: dict[str, int] = {}
+    tolerance = 0
+    if manifest.trials is not None:
+        expected, tolerance = manifest.trials.expected(subject, unit["session"], unit["run"])
     problems = [
         f"{event}: {unit['counts'].get(event, 0)} trials, expected {count} (±{tolerance})"
         for event, count in expected.items()
         if abs(unit["counts"].get(event, 0) - count) > tolerance
     ]
-    if unit["session"] not in manifest.sessions:
+    if manifest.sessions and unit["session"] not in manifest.sessions:
         problems.append(f"session {unit['session']!r} is not in the manifest")
     wanted = manifest.channels
     for names in unit["names"]:

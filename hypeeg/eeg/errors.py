@@ -22,6 +22,10 @@ class CorruptDataError(DataError):
     """A recording is on this machine but damaged: truncated, changed, or holding NaN."""
 
 
+class TooLargeError(DataError):
+    """A request whose trials do not fit into memory; nothing was read."""
+
+
 class ManifestError(DataError):
     """A data manifest is unknown or does not follow the schema."""
 

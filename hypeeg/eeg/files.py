@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from hypeeg.eeg.errors import CorruptDataError, MissingDataError
+from hypeeg.eeg.lock import read_lock
+from hypeeg.eeg.lock import sha256 as sha256
 from hypeeg.eeg.manifest import Manifest
+from hypeeg.eeg.own_data import own_root, own_subject_files
 from hypeeg.eeg.paths import DATA_VARIABLE
 
 _EDF_FIXED_HEADER = 256
@@ -20,8 +22,10 @@ def storage_root(manifest: Manifest) -> Path:
     Parameters
     ----------
     manifest : Manifest
-        A manifest whose ``files`` is not None.
+        A manifest whose ``files`` or ``own`` is not None.
     """
+    if manifest.own is not None:
+        return own_root(manifest.own)
     import mne
 
     if manifest.files is None:
@@ -44,10 +48,16 @@ def subject_files(manifest: Manifest, subject: int) -> tuple[list[Path], list[Pa
     Returns
     -------
     present, missing : list of Path
-        Both empty for a dataset that is not read from files.
+        Both empty for a dataset that is not read from files, and for one whose files only MOABB
+        knows and that ``hypeeg data fetch`` has not recorded.
     """
-    if manifest.files is None:
+    if manifest.own is not None:
+        return own_subject_files(manifest.own, subject)
+    if manifest.files is None and not manifest.is_moabb:
         return [], []
+    if manifest.files is None:
+        recorded = [Path(f.path) for f in read_lock(manifest.name).get(subject, [])]
+        return [p for p in recorded if p.is_file()], [p for p in recorded if not p.is_file()]
     root = storage_root(manifest)
     present: list[Path] = []
     missing: list[Path] = []
@@ -66,7 +76,8 @@ def available_subjects(manifest: Manifest) -> list[int]:
     manifest : Manifest
         Dataset description.
     """
-    return [s for s in manifest.subjects if not subject_files(manifest, s)[1]]
+    found = {s: subject_files(manifest, s) for s in manifest.subjects}
+    return [s for s, (present, missing) in found.items() if not missing and present]
 
 
 def missing_error(manifest: Manifest, subject: int, missing: list[Path]) -> MissingDataError:
@@ -87,8 +98,9 @@ def missing_error(manifest: Manifest, subject: int, missing: list[Path]) -> Miss
     if here:
         remedy = f"complete here: subjects {shown} (set dataset.subjects to some of these), or put"
     else:
-        remedy = f"no subject is complete there: set {DATA_VARIABLE} to the folder that holds eeg/"
-        remedy += f"{manifest.files.folder if manifest.files else ''}, or put"
+        folder = f"eeg/{manifest.files.folder}" if manifest.files else "them"
+        remedy = f"no subject is complete there: set {DATA_VARIABLE} to the folder that holds "
+        remedy += f"{folder}, or put"
     return MissingDataError(
         f"{manifest.name} subject {subject}: no file {missing[0]}{more}; {remedy} the recordings "
         f"there (source: {manifest.citation.url or manifest.citation.text}); "
@@ -147,15 +159,3 @@ def check_whole(path: Path) -> None:
             f"{path}: {what}: {size} bytes where its header asks for {expected} "
             f"({n_records} records of {record} bytes); {remedy}"
         )
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits.
-
-    Parameters
-    ----------
-    path : Path
-        File to read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,209 +2,47 @@
 
 One YAML file in ``data_manifests/`` describes one dataset. A manifest says which MOABB class reads
 the recordings and what they should contain, so that :mod:`hypeeg.eeg.datasets` can check them, and
-lists known defects in a form that code can act on. This module loads no EEG library.
+lists known defects in a form that code can act on. Those in ``data_manifests/moabb/`` are written
+by :mod:`hypeeg.eeg.catalogue` from MOABB's own tables. This module loads no EEG library.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hypeeg.eeg.errors import DataError, ManifestError, describe_validation, suggest
+from hypeeg.eeg.manifest_parts import UNKNOWN as UNKNOWN
+from hypeeg.eeg.manifest_parts import Catalogue as Catalogue
+from hypeeg.eeg.manifest_parts import Channels as Channels
+from hypeeg.eeg.manifest_parts import Citation as Citation
+from hypeeg.eeg.manifest_parts import DuplicateTrap as DuplicateTrap
+from hypeeg.eeg.manifest_parts import Event as Event
+from hypeeg.eeg.manifest_parts import ExcludeTrap as ExcludeTrap
+from hypeeg.eeg.manifest_parts import ExpectedTrials as ExpectedTrials
+from hypeeg.eeg.manifest_parts import Files as Files
+from hypeeg.eeg.manifest_parts import NoteTrap as NoteTrap
+from hypeeg.eeg.manifest_parts import Paradigm as Paradigm
+from hypeeg.eeg.manifest_parts import Recording as Recording
+from hypeeg.eeg.manifest_parts import Size as Size
+from hypeeg.eeg.manifest_parts import Strict as Strict
+from hypeeg.eeg.manifest_parts import Trap as Trap
+from hypeeg.eeg.manifest_parts import TrialException as TrialException
+from hypeeg.eeg.own_data import OwnData
 from hypeeg.eeg.preprocessing import PreprocessingSpec
 
-Paradigm = Literal["left_right_imagery", "motor_imagery", "ssvep"]
+# The C parser reads all manifests in a fraction of a second; the pure one takes several.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What an own manifest may leave to the headers of the recordings.
+_FROM_HEADERS = ("subjects", "sessions", "events", "interval", "channels", "sfreq")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Event(_Strict):
-    """One event type: its code in the recordings and what it means."""
-
-    code: int
-    description: str
-
-
-class Channels(_Strict):
-    """EEG channels of the recordings; ``names`` fixes their order in every loaded array."""
-
-    count: int = Field(gt=0)
-    names: list[str] | None = None
-    montage: str | None = None
-
-    @model_validator(mode="after")
-    def _counted(self) -> Channels:
-        if self.names is not None and len(set(self.names)) != self.count:
-            raise ValueError(
-                f"count={self.count} but names lists {len(set(self.names))} different channels"
-            )
-        return self
-
-
-class Citation(_Strict):
-    """What to cite."""
-
-    text: str
-    doi: str | None = None
-    url: str | None = None
-
-
-class Size(_Strict):
-    """Size of the full download, in bytes (0 when nothing is downloaded)."""
-
-    bytes: int = Field(ge=0)
-    note: str = ""
-
-    @property
-    def human(self) -> str:
-        """Size in the largest fitting unit, for example ``'3.4 GB'``."""
-        value = float(self.bytes)
-        for unit in ("B", "kB", "MB", "GB"):
-            if value < 1000 or unit == "GB":
-                break
-            value /= 1000
-        return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
-class TrialException(_Strict):
-    """Trial counts of one subject (or one session of it) that differ from, or sharpen, the rule."""
-
-    subject: int
-    session: str | None = None
-    run: str | None = None
-    counts: dict[str, int]
-    tolerance: int = Field(default=0, ge=0)
-
-
-class ExpectedTrials(_Strict):
-    """Trials of each event in each run or session of each subject, within ``tolerance``."""
-
-    per: Literal["run", "session"]
-    counts: dict[str, int]
-    tolerance: int = Field(default=0, ge=0)
-    exceptions: list[TrialException] = []
-
-    def expected(
-        self, subject: int, session: str, run: str | None = None
-    ) -> tuple[dict[str, int], int]:
-        """Counts and tolerance for one run (``per="run"``) or one session.
-
-        Parameters
-        ----------
-        subject : int
-            Subject number.
-        session : str
-            Session name.
-        run : str or None
-            Run name; needed when ``per`` is ``"run"``.
-
-        Returns
-        -------
-        counts : dict of str to int
-            Expected trials of each event.
-        tolerance : int
-            How far each count may be off.
-        """
-        for case in self.exceptions:
-            if (
-                case.subject == subject
-                and case.session in (None, session)
-                and case.run in (None, run)
-            ):
-                return dict(case.counts), case.tolerance
-        return dict(self.counts), self.tolerance
-
-
-class Files(_Strict):
-    """Where MOABB keeps the recordings: ``<MNE_DATASETS_{sign}_PATH>/MNE-{sign}-data/<pattern>``.
-
-    Each pattern is a format string with ``{subject}`` and ``{run}``; the first that exists is the
-    file (MOABB has moved some of its folders between versions).
-    """
-
-    sign: str
-    patterns: list[str] = Field(min_length=1)
-    runs: list[int] = Field(min_length=1)
-    runs_by_subject: dict[int, list[int]] = {}
-    sha256: dict[str, str] = {}
-
-    @field_validator("patterns")
-    @classmethod
-    def _formattable(cls, value: list[str]) -> list[str]:
-        for pattern in value:
-            try:
-                pattern.format(subject=1, run=1)
-            except (KeyError, IndexError, ValueError) as error:
-                raise ValueError(
-                    f"pattern {pattern!r} may use only {{subject}} and {{run}}"
-                ) from error
-        return value
-
-    @property
-    def folder(self) -> str:
-        """Folder that MOABB makes for this source inside the data path."""
-        return f"MNE-{self.sign.lower()}-data"
-
-    def candidates(self, subject: int) -> list[list[str]]:
-        """Relative paths of a subject's recordings: for each run, its possible places.
-
-        Parameters
-        ----------
-        subject : int
-            Subject number.
-        """
-        runs = self.runs_by_subject.get(subject, self.runs)
-        return [
-            [f"{self.folder}/{p.format(subject=subject, run=run)}" for p in self.patterns]
-            for run in runs
-        ]
-
-
-class Recording(_Strict):
-    """One run, in MOABB's naming."""
-
-    subject: int
-    session: str
-    run: str
-
-    def __str__(self) -> str:
-        return f"subject {self.subject} session {self.session} run {self.run}"
-
-
-class DuplicateTrap(_Strict):
-    """A run that is a copy of another: leaks between subjects unless one of them is left out."""
-
-    kind: Literal["duplicate"]
-    recording: Recording
-    original: Recording
-    note: str = ""
-
-
-class ExcludeTrap(_Strict):
-    """Subjects that are left out unless they are asked for by number."""
-
-    kind: Literal["exclude"]
-    subjects: list[int]
-    note: str
-
-
-class NoteTrap(_Strict):
-    """Something to know before drawing conclusions."""
-
-    kind: Literal["note"]
-    about: str
-    note: str
-
-
-Trap = Annotated[DuplicateTrap | ExcludeTrap | NoteTrap, Field(discriminator="kind")]
-
-
-class Manifest(_Strict):
+class Manifest(Strict):
     """Description of one dataset; see ``data_manifests/`` for examples of every field.
 
     Parameters
@@ -214,15 +52,21 @@ class Manifest(_Strict):
     title : str
         One line for people.
     moabb_class : str
-        Class that reads it: a name in ``moabb.datasets`` or a dotted path.
+        Class that reads it: a name in ``moabb.datasets`` or a dotted path; empty with ``own``.
     moabb_params : dict
         Keyword arguments for that class.
-    paradigm : {"left_right_imagery", "motor_imagery", "ssvep"}
-        MOABB paradigm that cuts the epochs.
+    own : OwnData or None
+        One's own recordings, in place of a class.
+    paradigm : str
+        MOABB paradigm that cuts the epochs: ``left_right_imagery``, ``motor_imagery`` (any
+        classes that follow a cue), ``ssvep``, ``p300`` (any event-related potential), ``cvep``
+        or ``resting_state`` (windows of a lasting state).
     subjects : list of int or str
         Subject numbers; ``"1-109"`` is short for a range.
     sessions : list of str
-        Session names as MOABB gives them.
+        Session names as MOABB gives them; empty where they are not known before reading.
+    n_sessions : int or None
+        Sessions of a subject (at most, where subjects differ); None if not known.
     events : dict of str to Event
         All event types; ``default_events`` are the classes used when a run names none.
     interval : (float, float)
@@ -232,11 +76,14 @@ class Manifest(_Strict):
     sfreq : float
         Sampling rate of the recordings, Hz.
     licence, citation, size
-        What may be done with the data, what to cite, how much it is.
-    trials : ExpectedTrials
-        How many trials there should be.
+        What may be done with the data (``"unknown"`` where nobody says), what to cite, how much
+        it is (None if not known).
+    trials : ExpectedTrials or None
+        How many trials there should be; None where no source says so exactly.
     files : Files or None
-        Where the recordings lie; None when the class makes them itself.
+        Where the recordings lie; None when the class makes them itself or knows better.
+    catalogue : Catalogue or None
+        What MOABB's tables say, in a manifest written from them.
     traps : list
         Known defects and cautions.
     preprocessing : PreprocessingSpec
@@ -245,22 +92,25 @@ class Manifest(_Strict):
 
     name: str
     title: str
-    moabb_class: str
-    moabb_params: dict[str, Any] = {}
+    moabb_class: str = ""
+    moabb_params: dict[str, Any] = Field(default_factory=dict)
+    own: OwnData | None = None
     paradigm: Paradigm
     subjects: list[int] = Field(min_length=1)
-    sessions: list[str] = Field(min_length=1)
-    events: dict[str, Event] = Field(min_length=2)
-    default_events: list[str] = Field(min_length=2)
+    sessions: list[str] = Field(default_factory=list)
+    n_sessions: int | None = Field(default=None, gt=0)
+    events: dict[str, Event] = Field(min_length=1)
+    default_events: list[str] = Field(min_length=1)
     interval: tuple[float, float]
     channels: Channels
     sfreq: float = Field(gt=0)
     licence: str
     citation: Citation
-    size: Size
-    trials: ExpectedTrials
+    size: Size | None = None
+    trials: ExpectedTrials | None = None
     files: Files | None = None
-    traps: list[Trap] = []
+    catalogue: Catalogue | None = None
+    traps: list[Trap] = Field(default_factory=list)
     preprocessing: PreprocessingSpec = PreprocessingSpec()
 
     @field_validator("subjects", mode="before")
@@ -284,11 +134,28 @@ class Manifest(_Strict):
         # YAML reads the SSVEP event names 13, 17, 21 as integers.
         return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, value: Any) -> Any:
+        """Count the sessions that are named, and take all events where no default is given."""
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        if isinstance(value.get("sessions"), list) and value["sessions"]:
+            value.setdefault("n_sessions", len(value["sessions"]))
+        if isinstance(value.get("events"), dict):
+            value.setdefault("default_events", [str(name) for name in value["events"]])
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
+        if bool(self.moabb_class) == (self.own is not None):
+            raise ValueError("give either moabb_class or own (one's own recordings)")
         if len(set(self.subjects)) != len(self.subjects):
             raise ValueError("subjects: a number is listed twice; list each once")
-        counted = [self.trials.counts, *(case.counts for case in self.trials.exceptions)]
+        counted = []
+        if self.trials is not None:
+            counted = [self.trials.counts, *(case.counts for case in self.trials.exceptions)]
         for field, names in (
             ("default_events", self.default_events),
             ("trials", [name for counts in counted for name in counts]),
@@ -309,6 +176,11 @@ class Manifest(_Strict):
             raise ValueError(f"interval={self.interval}: start must be before end")
         self.preprocessing.check_sfreq(self.sfreq, f"{self.name} (field sfreq)")
         return self
+
+    @property
+    def is_moabb(self) -> bool:
+        """Whether one of MOABB's own classes reads it (and may download it)."""
+        return bool(self.moabb_class) and "." not in self.moabb_class
 
     @property
     def duplicates(self) -> list[DuplicateTrap]:
@@ -364,8 +236,7 @@ def manifests_dir() -> Path:
 
 def list_manifests() -> list[str]:
     """Names of the datasets that have a manifest, in alphabetical order."""
-    names = (_read(path).get("name", path.stem) for path in _manifest_files())
-    return sorted((str(name) for name in names), key=str.lower)
+    return sorted((_name(path) for path in _manifest_files()), key=str.lower)
 
 
 def load_manifest(name: str | Path) -> Manifest:
@@ -381,28 +252,84 @@ def load_manifest(name: str | Path) -> Manifest:
     ManifestError
         If there is no such manifest (the message gives the nearest names) or it breaks the schema
         (the message names each field).
+    MissingDataError
+        If it describes one's own recordings by their headers and they are not there.
     """
-    if isinstance(name, Path) or str(name).lower().endswith((".yaml", ".yml")):
+    own_file = isinstance(name, Path) or str(name).lower().endswith((".yaml", ".yml"))
+    if own_file:
         path = Path(name).expanduser()
         if not path.is_file():
             raise ManifestError(
                 f"dataset manifest {str(name)!r}: no such file ({path.absolute()}); give the path "
-                f"of a YAML file or one of {', '.join(list_manifests())}"
+                f"of a YAML file or one of {_shortened(list_manifests())}"
             )
     else:
         by_key = {_key(file.stem): file for file in _manifest_files()}
-        if _key(name) not in by_key:
-            raise ManifestError(f"unknown dataset {name!r}; {suggest(name, list_manifests())}")
-        path = by_key[_key(name)]
+        if _key(str(name)) not in by_key:
+            raise ManifestError(f"unknown dataset {name!r}; {suggest(str(name), list_manifests())}")
+        path = by_key[_key(str(name))]
     content = _read(path)
     try:
+        if "own" in content:
+            content = _complete_own(content, path if own_file else None)
         return Manifest.model_validate(content)
     except ValidationError as error:
         raise ManifestError(f"data manifest {path}:\n{describe_validation(error)}") from error
 
 
+def paradigms_called(word: str) -> set[str]:
+    """Paradigms of manifests that a word stands for: their own names, or wider ones.
+
+    Parameters
+    ----------
+    word : str
+        Such as ``"imagery"`` (with and without hands), ``"erp"``, ``"ssvep"``.
+
+    Raises
+    ------
+    DataError
+        If it is none of them.
+    """
+    known = {name: {name} for name in get_args(Paradigm)}
+    known["imagery"] = {"motor_imagery", "left_right_imagery"}
+    known |= {"erp": {"p300"}, "rstate": {"resting_state"}, "c-vep": {"cvep"}}
+    if word.lower() not in known:
+        raise DataError(f"paradigm {word!r}: {suggest(word, sorted(known))}")
+    return known[word.lower()]
+
+
+def _complete_own(content: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Fill in what a manifest of own recordings leaves to their headers."""
+    given = content["own"]
+    if path is not None and isinstance(given, dict):
+        given = {"base": str(path.absolute().parent), **given}
+    own = OwnData.model_validate(given)
+    content = {**content, "own": own}
+    if all(field in content for field in _FROM_HEADERS):
+        return content
+    from hypeeg.eeg.own_headers import describe
+
+    try:
+        return {**describe(own, content), **content}
+    except DataError as error:
+        error.add_note(f"data manifest {path or content.get('name')}")
+        raise
+
+
 def _manifest_files() -> list[Path]:
-    return sorted(manifests_dir().glob("*.yaml"))
+    folder = manifests_dir()
+    return sorted([*folder.glob("*.yaml"), *folder.glob("moabb/*.yaml")])
+
+
+def _name(path: Path) -> str:
+    """The dataset's name, without reading the whole file where its first line says it."""
+    with path.open(encoding="utf-8") as stream:
+        match = re.fullmatch(r"name: *([\w.-]+)\s*", stream.readline())
+    return match.group(1) if match else str(_read(path).get("name", path.stem))
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (", … ('hypeeg data list')" if len(names) > 12 else "")
 
 
 def _key(name: str) -> str:
@@ -412,7 +339,7 @@ def _key(name: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ManifestError(f"data manifest {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

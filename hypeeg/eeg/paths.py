@@ -17,6 +17,7 @@ from hypeeg.eeg.errors import MissingDataError
 logger = logging.getLogger(__name__)
 
 DATA_VARIABLE = "HYPEEG_DATA"
+CACHE_VARIABLE = "HYPEEG_CACHE"
 # Sources that a hypeeg data folder is known to hold, even if their folder is absent.
 _SIGNS = ("EEGBCI", "SSVEPEXO")
 
@@ -105,6 +106,21 @@ def cache_folder() -> Path:
     if _writable(folder):
         return folder
     return Path(tempfile.mkdtemp(prefix="hypeeg-mne-data-"))
+
+
+def cache_root() -> Path:
+    """Folder of hypeeg's own records and caches; it need not exist.
+
+    Returns
+    -------
+    Path
+        ``$HYPEEG_CACHE``, else ``$XDG_CACHE_HOME/hypeeg``, else ``~/.cache/hypeeg``.
+    """
+    given = os.environ.get(CACHE_VARIABLE, "").strip()
+    if given:
+        return Path(given).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "hypeeg"
 
 
 def _writable(folder: Path) -> bool:

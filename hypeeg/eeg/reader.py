@@ -41,7 +41,15 @@ def make_dataset(manifest: Manifest, **params: Any) -> Any:
     ------
     DataError
         If the class does not exist or refuses the parameters.
+    MissingDataError
+        If one's own recordings are not there.
     """
+    if manifest.own is not None:
+        from hypeeg.eeg.own_reader import make_own
+
+        if params:
+            raise DataError(f"{manifest.name}: parameters {params}: own recordings take none")
+        return make_own(manifest)
     module, _, name = manifest.moabb_class.rpartition(".")
     try:
         source = importlib.import_module(module or "moabb.datasets")
@@ -89,8 +97,8 @@ def make_paradigm(
 
     Parameters
     ----------
-    paradigm : {"left_right_imagery", "motor_imagery", "ssvep"}
-        Kind of paradigm.
+    paradigm : str
+        The manifest's paradigm.
     events : sequence of str
         Classes.
     preprocessing : PreprocessingSpec
@@ -118,6 +126,12 @@ def make_paradigm(
     }
     if paradigm == "ssvep":
         return paradigms.SSVEP(events=list(events), n_classes=len(events), **options)
+    if paradigm == "p300":
+        return paradigms.P300(events=list(events), **options)
+    if paradigm == "cvep":
+        return paradigms.CVEP(events=list(events), n_classes=len(events), **options)
+    if paradigm == "resting_state":
+        return paradigms.RestingStateToP300Adapter(events=list(events), **options)
     if paradigm == "left_right_imagery" and set(events) == {"left_hand", "right_hand"}:
         return paradigms.LeftRightImagery(**options)
     return paradigms.MotorImagery(events=list(events), n_classes=len(events), **options)
@@ -150,6 +164,8 @@ def process_pipelines(paradigm: Any, dataset: Any, spec: PreprocessingSpec) -> l
     list of moabb.datasets.preprocessing.FixedPipeline
         To be passed to the paradigm's ``get_data`` as ``process_pipelines``.
     """
+    if not hasattr(dataset, "get_data"):
+        return []  # arrays: their trials are cut already
     pipelines = paradigm.make_process_pipelines(dataset, return_epochs=True)
     if spec.reference is not None:
         from moabb.datasets.bids_interface import StepType
@@ -173,7 +189,12 @@ def _rereference(raw: Any, reference: str | list[str]) -> Any:
 
 
 def read_subject(
-    manifest: Manifest, paradigm: Any, dataset: Any, pipelines: list[Any], subject: int
+    manifest: Manifest,
+    paradigm: Any,
+    dataset: Any,
+    pipelines: list[Any],
+    subject: int,
+    spec: PreprocessingSpec,
 ) -> tuple[Any, Any, pd.DataFrame]:
     """Epochs, labels and metadata of one subject.
 
@@ -185,6 +206,8 @@ def read_subject(
         From :func:`make_paradigm`, :func:`make_dataset` and :func:`process_pipelines`.
     subject : int
         Subject number.
+    spec : PreprocessingSpec
+        What the pipelines do, for arrays, which do not pass through them.
 
     Returns
     -------
@@ -200,9 +223,13 @@ def read_subject(
     where = f"{manifest.name} subject {subject}"
     try:
         with quiet_readers():
+            if not hasattr(dataset, "get_data"):
+                return dataset.read(subject, list(paradigm.events), spec)
             return paradigm.get_data(
                 dataset, [subject], return_epochs=True, process_pipelines=pipelines
             )
+    except DataError:
+        raise
     except (OSError, *_READ_ERRORS) as error:
         present, missing = _files.subject_files(manifest, subject)
         if isinstance(error, OSError) and (missing or not present):

@@ -48,15 +48,20 @@ def check_request(
             notes.append(f"{manifest.name}: subjects {out} are left out (see the manifest's traps)")
     else:
         chosen = each_once(manifest.name, "subjects", list(subjects), manifest.subjects)
-    if sessions is not None:
+    if sessions is not None and not manifest.sessions:
+        notes.append(
+            f"{manifest.name}: session names are not known before reading; asked for {sessions}"
+        )
+    elif sessions is not None:
         each_once(manifest.name, "sessions", list(sessions), manifest.sessions)
     if events is not None:
         each_once(manifest.name, "events", list(events), list(manifest.events))
-        if len(events) < 2:
-            raise DataError(
-                f"{manifest.name}: events={list(events)}: a classifier needs at least two; "
-                f"{suggest('', manifest.events)}"
-            )
+    names = list(manifest.default_events if events is None else events)
+    if len(names) < 2:
+        raise DataError(
+            f"{manifest.name}: events={names}: a classifier needs at least two; "
+            f"{suggest('', manifest.events)}"
+        )
     known = manifest.channels.names
     if known is not None:
         for name, value in (("channels", spec.channels), ("reference", spec.reference)):

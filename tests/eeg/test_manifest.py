@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from hypeeg.eeg.errors import DataError, ManifestError
-from hypeeg.eeg.manifest import Manifest, list_manifests, load_manifest, manifests_dir
+from hypeeg.eeg.manifest import (
+    Manifest,
+    list_manifests,
+    load_manifest,
+    manifests_dir,
+    paradigms_called,
+)
 from hypeeg.eeg.preprocessing import PreprocessingSpec
 
 
@@ -27,8 +33,8 @@ def write(folder: Path, content: dict) -> Path:
 
 def test_every_manifest_is_found_by_its_name_in_any_case():
     names = list_manifests()
-    assert {"Kalunga2016", "PhysionetMI", "SimulatedMI"} <= set(names)
-    assert len(names) == len(list(manifests_dir().glob("*.yaml")))
+    assert {"EEGMAT", "Kalunga2016", "PhysionetMI", "SimulatedMI"} <= set(names)
+    assert len(names) == len(list(manifests_dir().rglob("*.yaml")))
     for name in names:
         assert load_manifest(name).name == load_manifest(name.upper()).name == name
 
@@ -36,7 +42,7 @@ def test_every_manifest_is_found_by_its_name_in_any_case():
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(ManifestError, match=r"'Kalunga2061'.*did you mean 'Kalunga2016'"):
         load_manifest("Kalunga2061")
-    with pytest.raises(ManifestError, match=r"valid: .*PhysionetMI"):
+    with pytest.raises(ManifestError, match=r"valid: AguileraRodriguez2025, AlexMI, .*…"):
         load_manifest("zzzz")
 
 
@@ -57,7 +63,8 @@ def test_own_yaml_file(tmp_path, content):
     [
         ("sfrq", 1, "sfrq: unknown field"),
         ("sfreq", -1, r"sfreq = -1: .*greater than 0"),
-        ("paradigm", "p300", "paradigm = 'p300'"),
+        ("paradigm", "p3000", "paradigm = 'p3000'"),
+        ("own", {"arrays": "/data/a.npz"}, "either moabb_class or own"),
         ("subjects", "1..9", "'1-109'"),
         ("subjects", [1, 1], "listed twice"),
         ("default_events", ["13", "16"], "unknown event '16'"),
@@ -167,6 +174,13 @@ def test_physionet_runs_agree_with_moabb():
 def test_size_in_human_units():
     assert load_manifest("PhysionetMI").size.human == "3.4 GB"
     assert load_manifest("SimulatedMI").size.human == "0 B"
+
+
+def test_words_for_paradigms():
+    assert paradigms_called("imagery") == {"motor_imagery", "left_right_imagery"}
+    assert paradigms_called("P300") == paradigms_called("erp") == {"p300"}
+    with pytest.raises(DataError, match=r"paradigm 'p3': did you mean 'p300'"):
+        paradigms_called("p3")
 
 
 def test_manifest_round_trips():

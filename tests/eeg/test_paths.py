@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from hypeeg.eeg.errors import MissingDataError
-from hypeeg.eeg.paths import cache_folder, configure_data_paths, keep_mne_config_unwritten
+from hypeeg.eeg.paths import (
+    cache_folder,
+    cache_root,
+    configure_data_paths,
+    keep_mne_config_unwritten,
+)
 
 VARIABLES = (
     *("HYPEEG_DATA", "MNE_DATA", "MOABB_RESULTS", "MOABB_DOWNLOAD_PROVIDER"),
@@ -106,3 +111,10 @@ def test_unwritable_cache_falls_back_to_a_temporary_folder(monkeypatch, tmp_path
     folder = cache_folder()
     assert folder.is_dir()
     folder.rmdir()
+
+
+def test_own_records_lie_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("HYPEEG_CACHE", raising=False)
+    assert cache_root() == tmp_path / "cache" / "hypeeg"
+    monkeypatch.setenv("HYPEEG_CACHE", str(tmp_path / "fast"))
+    assert cache_root() == tmp_path / "fast"

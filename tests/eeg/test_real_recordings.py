@@ -228,3 +228,98 @@ def test_environment_is_set_by_loading(physionet, hypeeg_data):
     load_epochs("Kalunga2016", [2], preprocessing={"channels": ["Oz"]})
     assert os.environ["MNE_DATASETS_SSVEPEXO_PATH"] == str(hypeeg_data.resolve() / "eeg")
     assert load_manifest("Kalunga2016").files is not None
+
+
+def test_epochs_are_moabbs_own(hypeeg_data, physionet):
+    """The arrays are what MOABB's own get_data gives, in microvolts."""
+    from moabb.datasets import PhysionetMI
+    from moabb.paradigms import LeftRightImagery
+
+    X, y, metadata = LeftRightImagery(fmin=8, fmax=32).get_data(PhysionetMI(), [1])
+    np.testing.assert_allclose(physionet.X, X, rtol=1e-4, atol=1e-3)
+    assert physionet.y.tolist() == y.tolist()
+    assert physionet.metadata["run"].tolist() == metadata["run"].tolist()
+
+
+def test_cached_recordings_are_the_same(hypeeg_data, tmp_path):
+    plain = load_epochs("Kalunga2016", [1, 3, 7])
+    load_epochs("Kalunga2016", [1, 3, 7], cache=tmp_path)
+    cached = load_epochs("Kalunga2016", [1, 3, 7], cache=tmp_path)
+    np.testing.assert_array_equal(cached.X, plain.X)
+    assert cached.notes == plain.notes  # the duplicate is dropped from the cache too
+    assert len(list((tmp_path / "Kalunga2016").glob("subject-*"))) == 3
+
+
+EEGMAT = list(range(8))
+
+
+@pytest.fixture
+def eegmat(hypeeg_data):
+    return load_epochs("EEGMAT", EEGMAT)
+
+
+def test_eegmat_is_own_data(eegmat, hypeeg_data):
+    assert eegmat.X.shape == (8 * 2 * 15, 19, 512)
+    assert eegmat.sfreq == 128
+    assert eegmat.subjects == EEGMAT
+    assert not {"A2-A1", "ECG", "EEG A2-A1", "ECG ECG"} & set(eegmat.ch_names)
+    counts = eegmat.metadata.assign(y=eegmat.y).groupby(["subject", "run", "y"]).size()
+    assert (counts == 15).all()
+    assert len(counts) == 16
+    assert "a split inside a subject leaks" in eegmat.notes[0]
+    with pytest.raises(MissingDataError, match=r"EEGMAT subject 8: .*complete here: subjects 0, 1"):
+        load_epochs("EEGMAT")
+
+
+def test_eegmat_windows_are_what_mne_reads(hypeeg_data):
+    import mne
+
+    raw = mne.io.read_raw_edf(
+        hypeeg_data / "eeg/eegmat/Subject03_2.edf", preload=True, verbose="ERROR"
+    )
+    data = load_epochs("EEGMAT", [3], preprocessing={"fmin": 4, "fmax": 30, "resample": None})
+    raw.filter(4, 30, method="iir", picks=list(range(19)), verbose="ERROR")
+    # 62 s: fifteen whole windows of 4 s from the start.
+    expected = raw.get_data()[:19, : 15 * 2000].reshape(19, 15, 2000).swapaxes(0, 1) * 1e6
+    np.testing.assert_allclose(data.X[data.y == "task"], expected, rtol=1e-3, atol=1e-2)
+    assert [name.removeprefix("EEG ") for name in raw.ch_names[:19]] == list(data.ch_names)
+
+
+def test_eegmat_leave_one_subject_out_beats_the_majority(eegmat):
+    """Windows of a recording are alike: the unit is the subject, so no fold splits one."""
+    from pyriemann.estimation import Covariances
+    from pyriemann.tangentspace import TangentSpace
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import LeaveOneGroupOut
+
+    X, y = eegmat.X.astype(np.float64), eegmat.y
+    groups = eegmat.metadata["subject"]
+    pipeline = make_pipeline(Covariances("oas"), TangentSpace(), LogisticRegression(max_iter=1000))
+    scores = cross_val_score(pipeline, X, y, groups=groups, cv=LeaveOneGroupOut())
+    majority = (y == "rest").mean()
+    assert majority == 0.5
+    assert len(scores) == 8
+    assert scores.mean() > majority
+    # The trap the manifest names: inside a subject, recordings are told apart without fail.
+    leaked = cross_val_score(pipeline, X, y, cv=StratifiedKFold(5, shuffle=True, random_state=0))
+    assert leaked.mean() > 0.9
+
+
+def test_eegmat_check_and_files(hypeeg_data):
+    report = check_dataset("EEGMAT", EEGMAT)
+    assert report.ok
+    assert len(report.files) == 16
+    path = hypeeg_data / "eeg" / "eegmat" / "Subject00_1.edf"
+    assert report.files[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert report.folder == str(hypeeg_data / "eeg" / "eegmat")
+
+
+def test_fetch_leaves_what_is_here(hypeeg_data, monkeypatch, tmp_path):
+    from hypeeg.eeg.fetch import fetch_dataset
+
+    monkeypatch.setenv("HYPEEG_CACHE", str(tmp_path / "cache"))
+    report = fetch_dataset("PhysionetMI", [1])
+    assert [row.state for row in report.rows] == ["present"]
+    assert {Path(f.path).name: f.sha256 for f in report.rows[0].files} == (
+        load_manifest("PhysionetMI").files.sha256
+    )
