@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
-from hypeeg.eeg.models.registry import MODELS
+from hypeeg.eeg.models.registry import MODELS, backbone_of
 from hypeeg.eeg.pipeline_spec import CLASSICAL_MODELS
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,15 @@ def known_models() -> list[str]:
         Classical pipelines, hypeeg's networks, then braindecode's model classes.
     """
     return [*CLASSICAL_MODELS, *MODELS, *braindecode_models()]
+
+
+def is_known(name: str) -> bool:
+    """Tell whether ``pipelines[].model`` may be ``name``.
+
+    Beside :func:`known_models` these are ``Hyperbolic(X)`` with a model class X of braindecode.
+    """
+    backbone = backbone_of(name)
+    return name in known_models() if backbone is None else backbone in braindecode_models()
 
 
 @functools.cache

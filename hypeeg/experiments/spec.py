@@ -26,7 +26,7 @@ from pydantic import (
 from hypeeg.eeg.manifest import load_manifest
 from hypeeg.eeg.pipeline_spec import PipelineSpec, TrainingSpec, check_pipelines
 from hypeeg.eeg.preprocessing import PreprocessingSpec
-from hypeeg.experiments.model_names import known_models
+from hypeeg.experiments.model_names import is_known, known_models
 from hypeeg.experiments.overrides import with_overrides
 from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean, problems_of
 from hypeeg.experiments.yaml_io import YamlError, format_yaml, parse_yaml
@@ -96,6 +96,8 @@ class DatasetSpec(_Section):
             return value
         manifest = load_manifest(info.data["name"])
         valid: list[Any] = list(getattr(manifest, str(info.field_name)))
+        if not valid:  # names of sessions that MOABB's tables do not give: loading will tell
+            return value
         wrong = [item for item in value if item not in valid]
         if wrong:
             near = did_you_mean(wrong[0], map(str, valid)) if info.field_name == "events" else ""
@@ -216,10 +218,10 @@ class RunSpec(_Section):
         names = known_models()
         wrong = [
             f"pipeline {p.name!r}: unknown model {p.model!r}; known: csp_lda, ts_lr, "
-            "hypeeg's networks and the model classes of braindecode."
+            "hypeeg's networks, the model classes of braindecode, and Hyperbolic(...) of these."
             f"{did_you_mean(p.model, names)}"
             for p in value
-            if p.model not in names
+            if not is_known(p.model)
         ]
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -216,3 +216,22 @@ def test_checking_a_spec_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_hyperbolic_head_on_any_braindecode_model_has_a_name() -> None:
+    with_head = MINIMAL.replace("csp_lda", "Hyperbolic(EEGNeX)")
+    spec = RunSpec.from_text(with_head)
+    assert spec.pipelines[0].model == "Hyperbolic(EEGNeX)"
+    assert RunSpec.from_text(spec.to_yaml()) == spec
+    for wrong in ("Hyperbolic(EEGNix)", "Hyperbolic(csp_lda)", "Hyperbolic()"):
+        with pytest.raises(SpecError, match="unknown model"):
+            RunSpec.from_text(MINIMAL.replace("csp_lda", wrong))
+
+
+def test_sessions_that_no_table_names_may_be_asked_for() -> None:
+    text = MINIMAL.replace("{name: SimulatedMI}", "{name: Lee2019_ERP, sessions: ['0']}")
+    assert RunSpec.from_text(text).dataset.sessions == ["0"]
+    with pytest.raises(SpecError, match="has no"):
+        RunSpec.from_text(
+            MINIMAL.replace("{name: SimulatedMI}", "{name: SimulatedMI, sessions: ['7']}")
+        )
