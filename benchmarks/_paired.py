@@ -73,7 +73,7 @@ def peak_memory(function: Callable[[], object], device: torch.device) -> float:
         return float(torch.cuda.max_memory_allocated(device) - before)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    results = profiler.profiler.kineto_results
     events = [e for e in results.events() if e.name() == "[memory]"]
     events.sort(key=lambda e: e.start_ns())
     return float(max(np.cumsum([e.nbytes() for e in events]), default=0))

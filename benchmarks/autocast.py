@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ def train(task: Task, dtype: torch.dtype | None, seed: int, steps: int, device: 
     scaler = torch.amp.GradScaler(where.type, enabled=dtype is torch.float16, init_scale=2.0**10)
     region: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     if dtype is not None:
-        region = lambda: torch.autocast(where.type, dtype)  # noqa: E731
+        region = functools.partial(torch.autocast, where.type, dtype)
     X, y = task.X.to(where), task.y.to(where)
     losses = []
     for step in range(steps):

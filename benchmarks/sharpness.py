@@ -125,7 +125,7 @@ def fit(
     for _ in range(steps):
         first, second = torch.randint(len(x), (2, BATCH), generator=generator)
         if options and "mode" in options:
-            optimizer.step(on(first), on(first if options.get("same") else second))  # type: ignore[call-arg]
+            optimizer.step(on(first), on(first if options.get("same") else second))
         else:
             optimizer.step(on(first))
     with torch.no_grad():

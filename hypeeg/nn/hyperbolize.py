@@ -13,9 +13,9 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from hypeeg.geometry import Lorentz
-from hypeeg.geometry.series import tanhc
 from hypeeg.nn.heads import LorentzMLR, LorentzPrototypes
 from hypeeg.nn.linear import working_dtype
+from hypeeg.nn.pointwise import rescale_tangent
 
 Head = Literal["mlr", "prototypes"]
 
@@ -110,9 +110,7 @@ class HyperbolicHead(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             z = z.to(working_dtype(next(self.classifier.parameters(recurse=False)))) * self.shrink
             # Rescaled before the exponential map, which would overflow on long features.
-            length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-            cap = self.manifold.max_dist(z.dtype).to(z.dtype)
-            return self.manifold.expmap0(z * tanhc(length / cap))
+            return self.manifold.expmap0(rescale_tangent(z, self.manifold.c))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of features."""

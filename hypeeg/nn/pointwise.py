@@ -150,3 +150,26 @@ def rescale(
     rho = p * per_radius
     shrink = rate * tanhc(rho * rate / cap)  # rho' / rho
     return sinhc(rho * shrink) * shrink * per_radius * x
+
+
+def rescale_tangent(z: Tensor, c: Tensor | float, dim: int = -1) -> Tensor:
+    """Maximum-distance rescaling of features that are still to be lifted, short ones kept.
+
+    ``expmap0`` of the result of ``z atanh(0.99) / slope`` is :func:`rescale` of ``expmap0(z)``,
+    without the overflow of the exponential map on long features.
+
+    Parameters
+    ----------
+    z : Tensor
+        Tangent vectors at the origin, already multiplied by ``atanh(0.99) / slope``.
+    c : Tensor or float
+        Curvature magnitude.
+    dim : int, default -1
+        Axis of the features.
+
+    Returns
+    -------
+    Tensor
+        ``D_max tanh(|z| / D_max) z / |z|``, in the shape of ``z``.
+    """
+    return z * tanhc(point_norm(z, dim) / largest_distance(c, z.dtype).to(z.dtype))

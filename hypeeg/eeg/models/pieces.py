@@ -13,10 +13,9 @@ from torch.nn.utils import parametrize
 
 from hypeeg.geometry import Lorentz
 from hypeeg.geometry.numerics import prepare
-from hypeeg.geometry.series import tanhc
 from hypeeg.nn import LorentzMLR, LorentzPrototypes
 from hypeeg.nn.lift import SMALLEST_SLOPE
-from hypeeg.nn.pointwise import point_norm
+from hypeeg.nn.pointwise import rescale_tangent
 
 Head = Literal["mlr", "prototypes"]
 
@@ -69,9 +68,7 @@ class TangentRescale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return tangent vectors at the origin, in the shape of the features."""
         with torch.autocast(x.device.type, enabled=False):
-            z = prepare(x)[0] * self.shrink
-            cap = self.manifold.max_dist(z.dtype).to(z.dtype)
-            return z * tanhc(point_norm(z, self.axis) / cap)
+            return rescale_tangent(prepare(x)[0] * self.shrink, self.manifold.c, self.axis)
 
     def extra_repr(self) -> str:
         """Describe the layer in the module's repr."""
