@@ -99,7 +99,7 @@ def cache_key(
     events : sequence of str
         Classes.
     spec : PreprocessingSpec
-        All but ``standardise``, which pipelines do later.
+        All but ``standardise`` and trial steps, which pipelines do later.
     sources : sequence of Path
         The recordings.
 
@@ -121,7 +121,10 @@ def cache_key(
         "channels": manifest.channels.names,
         "subject": subject,
         "events": list(events),
-        "preprocessing": spec.model_dump(mode="json", exclude={"standardise"}),
+        "preprocessing": spec.loading_fields(),
+        "steps": _steps_code() if spec.recording_steps else None,
+        "asr": _version("meegkit") if any(s.step == "asr" for s in spec.recording_steps) else None,
+        "montage": manifest.channels.montage if spec.recording_steps else None,
         "sources": [(path.name, sha256(path)) for path in sources],
     }
     text = json.dumps(described, sort_keys=True, default=repr)
@@ -310,6 +313,11 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _steps_code() -> str:
+    """Hash of the code of the recording steps, found without importing MNE."""
+    return sha256(Path(__file__).with_name("recording_steps.py"))
 
 
 def _source_hash(cls: type) -> str | None:

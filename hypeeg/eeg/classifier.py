@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -11,14 +9,22 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from hypeeg.eeg.classifier_network import (
+    DEFAULT_MODEL,
+    TABLE_MODEL,
+    build_network,
+    check_model_params,
+    check_params,
+    takes_domains,
+    warn_of_scale,
+)
 from hypeeg.nn import HyperbolicMLP
 from hypeeg.training import HyperbolicClassifier
+from hypeeg.training.domains import DomainData
 
-_TABLE_MODEL = "HyperbolicMLP"
-_DEFAULT_MODEL = "HyperbolicEEGNet"
-# Arguments of a network that follow from the data, and those that have a parameter of their own.
-_FROM_DATA = ("n_chans", "n_outputs", "n_times", "chs_info", "input_window_seconds", "sfreq")
-_FROM_ESTIMATOR = {"c": "c", "learnable_curvature": "curvature"}
+__all__ = ["HypEEGClassifier", "check_model_params"]
+
+_DOMAIN_ARRAYS = {"subject": "subjects", "session": "sessions"}
 
 
 class HypEEGClassifier(HyperbolicClassifier):
@@ -73,6 +79,18 @@ class HypEEGClassifier(HyperbolicClassifier):
         Weight of each class in the loss, keyed by label.
     refresh_batch_norm : bool, default True
         Compute batch-norm statistics anew from the training trials when training ends.
+    domain : "subject", "session" or None, default None
+        Which of `subjects` and `sessions` given to :meth:`fit` says a trial's domain.  Networks
+        with statistics for each domain (``HyperbolicEEGNetDSBN``, ``EEGNetDSBN``) then normalise
+        each trial by its domain; others have no use for it.
+    unseen : {"block", "source"}, default "block"
+        Statistics with which such a network predicts, if the fit saw no trial of the target: those
+        of the block of trials that is given to ``predict`` and its like, which must be two or more
+        (transductive: a prediction depends on the other trials of the block), or the mean of the
+        training domains' statistics, with which every trial is predicted on its own.
+    adapt_batch_norm : bool, default False
+        Give ordinary batch normalisation the statistics of the target's trials, if the fit gets
+        any, in the place of the training trials' [1]_.
     sfreq : float or None, default None
         Sampling rate in Hz, for networks that ask for it.  Read from MNE epochs.
     ch_names : list of str or None, default None
@@ -100,8 +118,22 @@ class HypEEGClassifier(HyperbolicClassifier):
         Sampling rate in Hz, if known.
     ch_names_ : list of str or None
         Channel names, if known.
+    domains_ : list of str or int, or None
+        Domains of the training trials.
     module_, net_, input_shape_, history_, curvature_, curvature_history_, n_iter_, seed_
         See :class:`hypeeg.training.HyperbolicClassifier`.
+
+    Notes
+    -----
+    ``subjects``, ``sessions`` and the trials of the target come as scikit-learn's metadata, under
+    the names that MOABB gives them.  The estimator requests those that its parameters need; more
+    are requested by ``set_fit_request``.  Prediction is told nothing: the trials are taken for
+    those of the target, the domain that the fit did not train on.
+
+    References
+    ----------
+    .. [1] Y. Li et al.: Adaptive batch normalization for practical domain adaptation, Pattern
+       Recognition 80 (2018) 109-117.
 
     Examples
     --------
@@ -116,7 +148,7 @@ class HypEEGClassifier(HyperbolicClassifier):
 
     def __init__(
         self,
-        model: str = _DEFAULT_MODEL,
+        model: str = DEFAULT_MODEL,
         *,
         model_params: Mapping[str, Any] | None = None,
         max_epochs: int = 60,
@@ -136,6 +168,9 @@ class HypEEGClassifier(HyperbolicClassifier):
         validation_fraction: float = 0.2,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         refresh_batch_norm: bool = True,
+        domain: Literal["subject", "session"] | None = None,
+        unseen: Literal["block", "source"] = "block",
+        adapt_batch_norm: bool = False,
         sfreq: float | None = None,
         ch_names: Sequence[str] | None = None,
         device: str = "auto",
@@ -168,10 +203,42 @@ class HypEEGClassifier(HyperbolicClassifier):
         )
         self.model = model
         self.model_params = model_params
+        self.domain = domain
+        self.unseen = unseen
+        self.adapt_batch_norm = adapt_batch_norm
         self.sfreq = sfreq
         self.ch_names = ch_names
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def get_metadata_routing(self) -> Any:
+        """Return what a fit requests: what was set, and what `domain` and the like need.
+
+        Returns
+        -------
+        MetadataRequest
+            See scikit-learn's guide to metadata routing.
+        """
+        routing = super().get_metadata_routing()
+        needed: list[str] = []
+        if self.domain in _DOMAIN_ARRAYS:
+            needed += [_DOMAIN_ARRAYS[self.domain], "X_target_labeled", "y_target_labeled"]
+        if self.domain is not None or self.adapt_batch_norm:
+            needed.append("X_target_unlabeled")
+        for name in needed:
+            if routing.fit.requests.get(name) is None:  # neither asked for nor refused
+                routing.fit.add_request(param=name, alias=True)
+        return routing
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        subjects: Any = None,
+        sessions: Any = None,
+        X_target_unlabeled: Any = None,
+        X_target_labeled: Any = None,
+        y_target_labeled: Any = None,
+    ) -> Self:
         """Train a new network.
 
         Parameters
@@ -180,6 +247,16 @@ class HypEEGClassifier(HyperbolicClassifier):
             Trials.  Amplitudes should be of order one (microvolts, or standardised), not volts.
         y : array-like, shape (n_trials,)
             Labels.  May be left out for MNE epochs only: their event names are taken.
+        subjects, sessions : array-like, shape (n_trials,), optional
+            Subject, and session (unique among all subjects), of each trial; the one that `domain`
+            names is needed, the other ignored.
+        X_target_unlabeled : array-like, shape (n, ...), or Epochs, optional
+            Two or more trials of the domain that will be predicted, without labels.  When training
+            has ended, the target's statistics are computed from them; used with `domain` or
+            `adapt_batch_norm`.
+        X_target_labeled, y_target_labeled : array-like, optional
+            Two or more trials of that domain with their labels, which are trained on as well, as
+            trials of a domain of their own.
 
         Returns
         -------
@@ -193,17 +270,51 @@ class HypEEGClassifier(HyperbolicClassifier):
         TrainingDivergedError
             If the loss or a weight stops being finite.
         """
+        domains = self._domains_of(subjects, sessions)
         self.sfreq_ = None if self.sfreq is None else float(self.sfreq)
         self.ch_names_ = None if self.ch_names is None else list(self.ch_names)
         if _is_epochs(X):
-            if y is None:
-                names = {code: name for name, code in X.event_id.items()}
-                y = np.array([names[code] for code in X.events[:, 2]])
+            y = _event_names(X) if y is None else y
             self._check_info(X)
             self.sfreq_, self.ch_names_ = float(X.info["sfreq"]), list(X.ch_names)
             X = X.get_data(copy=False)
-        super().fit(X, y)
-        return self
+        if _is_epochs(X_target_labeled) and y_target_labeled is None:
+            y_target_labeled = _event_names(X_target_labeled)
+        given = DomainData(
+            domains=domains,
+            X_target_unlabeled=self._signals(X_target_unlabeled),
+            X_target_labeled=self._signals(X_target_labeled),
+            y_target_labeled=y_target_labeled,
+            adapt_batch_norm=self.adapt_batch_norm,
+            unseen=self.unseen,
+        )
+        return self._fit(X, y, given)
+
+    def _domains_of(self, subjects: Any, sessions: Any) -> Any:
+        """Return the array that says each trial's domain, None without domains."""
+        choices = {"domain": (None, *_DOMAIN_ARRAYS), "unseen": ("block", "source")}
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+        if self.domain is None:
+            return None
+        domains = subjects if self.domain == "subject" else sessions
+        if domains is None:
+            name = _DOMAIN_ARRAYS[self.domain]
+            raise ValueError(
+                f"domain={self.domain!r} needs {name}: call fit(X, y, {name}=...), within a "
+                "Pipeline or a cross-validation with sklearn.set_config("
+                "enable_metadata_routing=True), or set domain=None"
+            )
+        return domains
+
+    def _signals(self, trials: Any) -> Any:
+        """Return the signals of MNE epochs that match those of the fit; anything else as it is."""
+        if not _is_epochs(trials):
+            return trials
+        self._check_info(trials)
+        return trials.get_data(copy=False)
 
     def _check_info(self, epochs: Any) -> None:
         known = getattr(self, "sfreq_", None)
@@ -220,10 +331,7 @@ class HypEEGClassifier(HyperbolicClassifier):
             )
 
     def _checked(self, X: Any) -> np.ndarray:
-        if _is_epochs(X):
-            self._check_info(X)
-            X = X.get_data(copy=False)
-        return super()._checked(X)
+        return super()._checked(self._signals(X))
 
     def _shape_message(self, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
         name = type(self).__name__
@@ -240,16 +348,16 @@ class HypEEGClassifier(HyperbolicClassifier):
     def _module_config(self, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         params = dict(self.model_params or {})
         if X.ndim == 2:
-            if self.model not in (_DEFAULT_MODEL, _TABLE_MODEL):
+            if self.model not in (DEFAULT_MODEL, TABLE_MODEL):
                 raise ValueError(
                     f"model={self.model!r} needs trials (n_trials, n_channels, n_times), but X has "
                     f"shape {X.shape}; give such trials, or leave model out to classify features"
                 )
-            _check_params(_TABLE_MODEL, HyperbolicMLP, params)
+            check_params(TABLE_MODEL, HyperbolicMLP, params)
             self.n_chans_ = self.n_times_ = None
             scale = X.std(axis=0, dtype=np.float64)
             return {
-                "model": _TABLE_MODEL,
+                "model": TABLE_MODEL,
                 "params": params,
                 "n_features": X.shape[1],
                 "mean": X.mean(axis=0, dtype=np.float64).tolist(),
@@ -267,8 +375,11 @@ class HypEEGClassifier(HyperbolicClassifier):
                 f"ch_names has {len(self.ch_names_)} names, but X has {X.shape[1]} channels; "
                 "give one name for each channel"
             )
-        _warn_of_scale(X)
+        warn_of_scale(X)
         self.n_chans_, self.n_times_ = X.shape[1:]
+        n_domains = None
+        if self.domains_ is not None and takes_domains(self.model):
+            n_domains = len(self.domains_) + 1  # the target is the last one
         return {
             "model": self.model,
             "params": params,
@@ -276,147 +387,17 @@ class HypEEGClassifier(HyperbolicClassifier):
             "n_times": self.n_times_,
             "sfreq": self.sfreq_,
             "ch_names": self.ch_names_,
+            "n_domains": n_domains,
         }
 
     def _build_module(self, config: dict[str, Any]) -> torch.nn.Module:
-        if config["model"] == _TABLE_MODEL:
-            network = HyperbolicMLP(
-                config["n_features"],
-                config["n_outputs"],
-                c=self.c,
-                learnable_curvature=self.curvature != "fixed",
-                **config["params"],
-            )
-            return _Standardised(network, config["mean"], config["scale"])
-        cls = _network(config["model"])
-        offered: dict[str, Any] = {
-            "n_chans": config["n_chans"],
-            "n_outputs": config["n_outputs"],
-            "n_times": config["n_times"],
-            "sfreq": config["sfreq"],
-            "c": self.c,
-            "learnable_curvature": self.curvature != "fixed",
-        }
-        accepted = inspect.signature(cls).parameters
-        if config["ch_names"] is not None and "chs_info" in accepted:
-            offered["chs_info"] = _channel_info(config["ch_names"], config["sfreq"])
-        known = {k: v for k, v in offered.items() if k in accepted and v is not None}
-        module: torch.nn.Module = cls(**known, **config["params"])
-        return module
-
-
-class _Standardised(torch.nn.Module):
-    """A network behind a fixed shift and scale of each feature.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Takes and returns (n_trials, n).
-    mean, scale : sequence of float
-        One of each per feature.
-    """
-
-    def __init__(
-        self, network: torch.nn.Module, mean: Sequence[float], scale: Sequence[float]
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.mean: torch.Tensor
-        self.scale: torch.Tensor
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
-
-    @property
-    def manifold(self) -> Any:
-        return self.network.manifold
-
-    @property
-    def final_layer(self) -> Any:
-        return self.network.final_layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.network((x - self.mean) / self.scale)
-        return scores
+        return build_network(config, c=self.c, learnable_curvature=self.curvature != "fixed")
 
 
 def _is_epochs(X: Any) -> bool:
     return all(hasattr(X, name) for name in ("get_data", "info", "event_id"))
 
 
-def _network(name: str) -> Any:
-    from hypeeg.eeg.models.registry import get_model_class  # braindecode takes seconds to import
-
-    if name == _TABLE_MODEL:
-        raise ValueError(
-            f"model={name!r} takes features (n_trials, n_features), not trials; use "
-            f"model={_DEFAULT_MODEL!r} for trials"
-        )
-    return get_model_class(name)
-
-
-def check_model_params(model: str, params: Mapping[str, Any]) -> None:
-    """Check arguments of a network before anything is trained.
-
-    Parameters
-    ----------
-    model : str
-        Name of the network.
-    params : mapping
-        What would be its `model_params`.
-
-    Raises
-    ------
-    ValueError
-        If the network is unknown or does not take one of them, naming those it takes.
-    """
-    _check_params(model, _network(model), params)
-
-
-def _check_params(name: str, cls: Any, params: Mapping[str, Any]) -> None:
-    # **kwargs of a network is no licence: braindecode's EEGNet swallows misspelt names by it.
-    named = [
-        p.name
-        for p in inspect.signature(cls).parameters.values()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
-    reserved = (*_FROM_DATA, "in_features", *_FROM_ESTIMATOR)
-    for key in params:
-        if key in _FROM_ESTIMATOR:
-            raise ValueError(
-                f"model_params holds {key!r}, which has its own parameter; "
-                f"set {_FROM_ESTIMATOR[key]} of the estimator instead"
-            )
-        if key in reserved:
-            raise ValueError(
-                f"model_params holds {key!r}, which follows from the data"
-                + ("; set sfreq of the estimator instead" if key == "sfreq" else "; remove it")
-            )
-        if key not in named:
-            accepted = ", ".join(p for p in named if p not in reserved)
-            raise ValueError(
-                f"model_params holds {key!r}, which {name} does not take; it takes {accepted}"
-            )
-
-
-def _channel_info(ch_names: Sequence[str], sfreq: float | None) -> list[dict[str, Any]]:
-    import mne
-
-    info = mne.create_info(list(ch_names), sfreq or 1.0, "eeg")
-    # The same positions under the name that MNE gave them later.
-    montage = "colin27_1005"
-    if montage not in mne.channels.get_builtin_montages():
-        montage = "standard_1005"
-    info.set_montage(montage, match_case=False, on_missing="ignore", verbose="error")
-    chs: list[dict[str, Any]] = info["chs"]
-    return chs
-
-
-def _warn_of_scale(X: np.ndarray) -> None:
-    spread = float(np.median(X.std(axis=(0, 2))))
-    if spread < 1e-3:
-        warnings.warn(
-            f"the trials in X are small (median standard deviation of a channel {spread:.1e}, "
-            "volts?): networks learn little from that; standardise them or scale to microvolts",
-            UserWarning,
-            stacklevel=4,
-        )
+def _event_names(epochs: Any) -> np.ndarray:
+    names = {code: name for name, code in epochs.event_id.items()}
+    return np.array([names[code] for code in epochs.events[:, 2]])

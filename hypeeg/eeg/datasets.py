@@ -60,8 +60,9 @@ def load_epochs(
     sessions : sequence of str or None
         Session names; None takes all.
     preprocessing : PreprocessingSpec, dict or None
-        Fields set here replace the manifest's recommendation. ``standardise`` is left to the
-        pipeline, because it may learn from training trials only.
+        Fields set here replace the manifest's recommendation. ``standardise`` and trial steps are
+        left to the pipeline (:func:`hypeeg.eeg.trial_steps.make_trial_steps`), because they may
+        learn from training trials only.
     events : sequence of str or None
         Classes; None takes the manifest's ``default_events``.
     exclude_duplicates : bool
@@ -107,7 +108,8 @@ def load_epochs(
     estimate = estimate_memory(manifest, chosen, names, spec, mapped=store is not None)
     check_memory(manifest.name, estimate, memory_limit)
     paradigm = make_paradigm(manifest.paradigm, names, spec, channels=manifest.channels.names)
-    pipelines = process_pipelines(paradigm, dataset, spec)
+    montage = manifest.channels.montage
+    pipelines = process_pipelines(paradigm, dataset, spec, montage=montage)
 
     def read(subject: int) -> SubjectEpochs:
         epochs, labels, metadata = read_subject(
@@ -150,6 +152,12 @@ def load_epochs(
     check_finite(data)
     notes += compare_counts(manifest, data, chosen, sessions or manifest.sessions, names)
     notes += confounded(data)
+    notes += [
+        f"step {step.step} is fitted on each whole recording, without labels: where training and "
+        "test trials share a recording it has seen both"
+        for step in spec.recording_steps
+        if step.learns_from == "recording"
+    ]
     if exclude_duplicates:
         data, dropped = drop_duplicates(manifest, data)
         notes += dropped

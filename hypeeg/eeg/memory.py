@@ -116,14 +116,19 @@ def estimate_memory(
     tmax = manifest.interval[1] - manifest.interval[0] if spec.tmax is None else spec.tmax
     seconds = max(tmax - spec.tmin, 0.0)
     n_channels = len(spec.channels) if spec.channels else manifest.channels.count
-    raw_times = int(seconds * manifest.sfreq) + 1
-    n_times = int(seconds * (spec.resample or manifest.sfreq)) + 1
+    # Recording steps may have changed the rate before the epochs are cut.
+    sfreq = spec.recording_sfreq(manifest.sfreq)
+    raw_times = int(seconds * sfreq) + 1
+    n_times = int(seconds * (spec.resample or sfreq)) + 1
     trials, largest = sum(n for n, _ in known), max(n for n, _ in known)
     epochs_bytes = 4 * trials * n_channels * n_times
     # MNE holds the epochs in float64 before and after resampling.
-    subject_bytes = 8 * largest * n_channels * (raw_times + n_times) + _recording_bytes(
-        manifest, subjects, seconds, largest
-    )
+    recordings = _recording_bytes(manifest, subjects, seconds, largest)
+    # Each step works on a copy of one recording while the subject's others are held.
+    recordings = int(recordings * max(1.0, sfreq / manifest.sfreq))
+    if spec.recording_steps or spec.reference is not None:
+        recordings += recordings // 2
+    subject_bytes = 8 * largest * n_channels * (raw_times + n_times) + recordings
     joined = 0 if mapped else epochs_bytes * (2 if len(known) > 1 else 1)
     return MemoryEstimate(
         trials=trials,

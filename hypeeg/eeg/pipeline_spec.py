@@ -7,7 +7,8 @@ estimator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import (
@@ -19,10 +20,89 @@ from pydantic import (
     model_validator,
 )
 
-CLASSICAL_MODELS = ("csp_lda", "ts_lr")
+CLASSICAL_MODELS = (
+    *("csp_lda", "logvar_lda"),
+    *("mdm", "fgmdm", "ts_lr", "ts_svm", "acm_ts_svm"),
+    *("xdawn_lda", "xdawn_ts_lr", "erpcov_mdm"),
+    *("cca", "trca"),
+)
 """Pipelines without a network; every other model name is a network's."""
 
+BAND_MODELS = ("csp_lda", "logvar_lda", "mdm", "fgmdm", "ts_lr", "ts_svm")
+"""Classical pipelines that take a filter bank: the bands are stacked before the covariances."""
+
 StandardiseMode = Literal["channel", "trial", "none"]
+
+
+class StimulusBands(BaseModel):
+    """Bands around the stimulus frequencies of an SSVEP data set, read off the class names.
+
+    ``bands: stimuli`` in a run file is this with its defaults.  The classes of the training trials
+    must be frequencies in Hz, such as ``"13"``; classes named in `skip` have no band.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    half_width: float = Field(
+        default=0.5, gt=0, description="Each band is the frequency minus to plus this many Hz."
+    )
+    harmonics: int = Field(
+        default=1,
+        ge=1,
+        description="Bands for each frequency: 1 the frequency alone, 2 also twice.",
+    )
+    skip: tuple[str, ...] = Field(
+        default=("rest",), description="Class names that are no stimulus and have no band."
+    )
+
+
+class TuningSpec(BaseModel):
+    """Values to choose from inside the training trials of each fold.
+
+    Examples
+    --------
+    >>> TuningSpec(grid={"params.F1": [4, 8], "training.lr": [1e-3, 3e-3]}).n_candidates
+    4
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    grid: dict[str, list[Any]] = Field(
+        description="Values of params.X, training.X, standardise or bands; all combinations count."
+    )
+    n_folds: int = Field(default=3, ge=2, description="Inner folds of the training trials.")
+    scoring: str | None = Field(
+        default=None, description="What is maximised; none takes the run's scoring."
+    )
+
+    @property
+    def n_candidates(self) -> int:
+        """Number of combinations."""
+        return math.prod(len(values) for values in self.grid.values())
+
+    @field_validator("grid")
+    @classmethod
+    def _check_grid(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if not value:
+            raise ValueError("grid is empty; give values, such as {training.lr: [0.001, 0.003]}")
+        for key, values in value.items():
+            part, dot, field = key.partition(".")
+            if part in ("standardise", "bands") and not dot:
+                pass
+            elif part == "training" and field:
+                if field not in TrainingSpec.model_fields:
+                    raise ValueError(
+                        f"grid: {key!r} is no training option; "
+                        f"those are {', '.join(TrainingSpec.model_fields)}"
+                    )
+            elif part != "params" or not field:
+                raise ValueError(
+                    f"grid: {key!r} cannot be tuned; "
+                    "keys are params.X, training.X, standardise or bands"
+                )
+            if not values:
+                raise ValueError(f"grid: {key!r} has no values; give at least one")
+        return value
 
 
 class TrainingSpec(BaseModel):
@@ -61,6 +141,19 @@ class TrainingSpec(BaseModel):
     refresh_batch_norm: bool = Field(
         default=True,
         description="Compute batch-norm statistics anew from the training trials at the end.",
+    )
+    domain: Literal["subject", "session"] | None = Field(
+        default=None,
+        description="What a domain of networks with batch norm by domain is; none has no domains.",
+    )
+    unseen: Literal["block", "source"] = Field(
+        default="block",
+        description="Statistics of a domain that training saw nothing of: of the block of trials "
+        "to predict, or the mean of the training domains.",
+    )
+    adapt_batch_norm: bool = Field(
+        default=False,
+        description="Give ordinary batch norm the statistics of the target's unlabelled trials.",
     )
     curvature: Literal["learned", "sharpness_aware", "fixed"] = Field(
         default="learned",
@@ -145,7 +238,8 @@ class PipelineSpec(BaseModel):
     name: str = Field(min_length=1, description="Label in the scores table, unique in a run.")
     model: str = Field(
         min_length=1,
-        description="csp_lda, ts_lr, one of hypeeg's networks, or a braindecode model class.",
+        description=f"{', '.join(CLASSICAL_MODELS)}, one of hypeeg's networks, or a braindecode "
+        "model class.",
     )
     params: dict[str, Any] = Field(
         default_factory=dict, description="Parameters of the model itself."
@@ -160,9 +254,15 @@ class PipelineSpec(BaseModel):
     standardise: StandardiseMode | None = Field(
         default=None, description="How trials are standardised, if not as the run says."
     )
-    bands: list[tuple[float, float]] | None = Field(
+    bands: list[tuple[float, float]] | StimulusBands | None = Field(
         default=None,
-        description="Filter bank (low, high) in Hz of ts_lr; none uses the signal as it is.",
+        description="Filter bank of a classical pipeline: pairs (low, high) in Hz, or stimuli for "
+        "bands around the frequencies that the classes are named after; none uses the signal as it "
+        "is.",
+    )
+    tuning: TuningSpec | None = Field(
+        default=None,
+        description="Values to choose from inside the training trials; a twin takes its parent's.",
     )
 
     @property
@@ -170,12 +270,23 @@ class PipelineSpec(BaseModel):
         """Whether the pipeline holds no network."""
         return self.model in CLASSICAL_MODELS
 
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _name_bands(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value != "stimuli":
+                raise ValueError(
+                    f"bands: {value!r} names no bands; give stimuli, or pairs such as [[8, 12]]"
+                )
+            return StimulusBands()
+        return value
+
     @field_validator("bands")
     @classmethod
     def _check_bands(
-        cls, value: list[tuple[float, float]] | None
-    ) -> list[tuple[float, float]] | None:
-        if value is None:
+        cls, value: list[tuple[float, float]] | StimulusBands | None
+    ) -> list[tuple[float, float]] | StimulusBands | None:
+        if value is None or isinstance(value, StimulusBands):
             return value
         if not value:
             raise ValueError(
@@ -193,11 +304,12 @@ class PipelineSpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_fit_for_model(self) -> PipelineSpec:
-        if self.bands is not None and self.model != "ts_lr":
+        if self.bands is not None and self.model not in BAND_MODELS:
             raise ValueError(
-                f"pipeline {self.name!r}: bands belong to model 'ts_lr', not {self.model!r}; "
-                "remove them"
+                f"pipeline {self.name!r}: bands belong to the models {', '.join(BAND_MODELS)}, not "
+                f"{self.model!r}; remove them"
             )
+        self._check_tuning()
         if self.is_classical:
             given = [f for f in ("training", "twin_of") if getattr(self, f) is not None]
             if given:
@@ -208,13 +320,66 @@ class PipelineSpec(BaseModel):
         if self.twin_of is not None:
             if self.twin_of == self.name:
                 raise ValueError(f"pipeline {self.name!r} cannot be its own twin; fix twin_of")
-            given = [f for f in ("training", "standardise") if getattr(self, f) is not None]
+            given = [
+                f for f in ("training", "standardise", "tuning") if getattr(self, f) is not None
+            ]
             if given:
                 raise ValueError(
                     f"pipeline {self.name!r} is the twin of {self.twin_of!r} and shares its "
                     f"{' and '.join(given)}; set it there instead"
                 )
         return self
+
+    def _check_tuning(self) -> None:
+        if self.tuning is None:
+            return
+        for key, values in self.tuning.grid.items():
+            if key.startswith("training.") and self.is_classical:
+                raise ValueError(
+                    f"pipeline {self.name!r}: tuning.grid holds {key!r}, but training is for "
+                    f"networks, and {self.model!r} is none; remove it"
+                )
+            if key == "bands" and self.model not in BAND_MODELS:
+                raise ValueError(
+                    f"pipeline {self.name!r}: tuning.grid holds bands, which belong to the models "
+                    f"{', '.join(BAND_MODELS)}, not {self.model!r}; remove them"
+                )
+            for value in values:
+                # Each value goes through the checks that it would go through outside a grid.
+                self.with_values({key: value})
+
+    def with_values(self, values: Mapping[str, Any]) -> PipelineSpec:
+        """Return the pipeline with tuned values in place, and nothing left to tune.
+
+        A twin takes its training options from the pipeline that it is compared with: to build a
+        twin with values of its own, give them to that pipeline and build the twin beside it.
+
+        Parameters
+        ----------
+        values : mapping
+            Values by key, as in :attr:`TuningSpec.grid`.
+
+        Returns
+        -------
+        PipelineSpec
+
+        Raises
+        ------
+        ValueError
+            For a key that cannot be tuned or a value that its field does not take.
+        """
+        data = self.model_dump(exclude={"tuning"})
+        for key, value in values.items():
+            part, _, field = key.partition(".")
+            if part in ("params", "training"):
+                data[part] = {**(data[part] or {}), field: value}
+            elif part in ("standardise", "bands"):
+                data[part] = value
+            else:
+                raise ValueError(
+                    f"{key!r} cannot be tuned; keys are params.X, training.X, standardise or bands"
+                )
+        return PipelineSpec.model_validate(data)
 
 
 def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:

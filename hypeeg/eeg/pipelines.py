@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from hypeeg.eeg.pipeline_spec import (
-    CLASSICAL_MODELS,
     PipelineSpec,
     StandardiseMode,
+    StimulusBands,
     TrainingSpec,
     training_of,
 )
@@ -29,15 +32,17 @@ def build_pipeline(
     training: TrainingSpec | None = None,
     standardise: StandardiseMode = "channel",
     pipelines: Sequence[PipelineSpec] = (),
+    trial_steps: Sequence[tuple[str, Any]] = (),
     verbose: int = 0,
-) -> Pipeline:
+) -> TrialPipeline:
     """Make an unfitted estimator.
 
     Parameters
     ----------
     spec : PipelineSpec or str
-        What to make; a string is a model name with nothing else to say: ``"csp_lda"``,
-        ``"ts_lr"``, a network of hypeeg or a braindecode model class.
+        What to make; a string is a model name with nothing else to say: one of
+        :data:`hypeeg.eeg.pipeline_spec.CLASSICAL_MODELS`, a network of hypeeg or a braindecode
+        model class.
     sfreq : float, optional
         Sampling rate of the trials in Hz.
     ch_names : sequence of str, optional
@@ -54,12 +59,14 @@ def build_pipeline(
     pipelines : sequence of PipelineSpec
         All pipelines of the run.  A twin takes from the pipeline that it is compared with the
         training options, the standardisation, and every parameter that its own model knows.
+    trial_steps : sequence of (str, transformer)
+        Steps before all others, of classical pipelines too; clones of them are used.
     verbose : int, default 0
         Passed to :class:`hypeeg.HypEEGClassifier`.
 
     Returns
     -------
-    sklearn.pipeline.Pipeline
+    TrialPipeline
         Takes ``(n_trials, n_channels, n_times)``.  What learns from trials is a step of it, so
         that it learns from training trials alone.
 
@@ -71,8 +78,9 @@ def build_pipeline(
     if isinstance(spec, str):
         spec = PipelineSpec(name=spec, model=spec)
     defaults = TrainingSpec() if training is None else training
+    first = [(name, clone(step)) for name, step in trial_steps]
     if spec.is_classical:
-        return _classical(spec, sfreq)
+        return _routed(first + _classical(spec, sfreq))
     parent = _parent_of(spec, pipelines)
     params = {**_shared_params(spec, parent), **spec.params}
     options = training_of(spec, pipelines, defaults)
@@ -90,8 +98,9 @@ def build_pipeline(
         verbose=verbose,
         **options.model_dump(),
     )
+    _ask_for_metadata(classifier, options)
     mode = (parent or spec).standardise or standardise
-    return Pipeline([("standardise", Standardize(mode)), ("classifier", classifier)])
+    return _routed([*first, ("standardise", Standardize(mode)), ("classifier", classifier)])
 
 
 def _parent_of(spec: PipelineSpec, pipelines: Sequence[PipelineSpec]) -> PipelineSpec | None:
@@ -116,23 +125,34 @@ def _shared_params(spec: PipelineSpec, parent: PipelineSpec | None) -> dict[str,
     return {key: value for key, value in parent.params.items() if key in known}
 
 
-def _classical(spec: PipelineSpec, sfreq: float | None) -> Pipeline:
+def _classical(spec: PipelineSpec, sfreq: float | None) -> list[tuple[str, Any]]:
+    from hypeeg.eeg.baselines import MAKERS, Context
+
     steps: list[tuple[str, Any]] = [("check", _check_step(spec.model))]
     if spec.standardise is not None:
         steps.append(("standardise", Standardize(spec.standardise)))
-    if spec.bands is not None:
-        if sfreq is None:
-            raise ValueError(f"pipeline {spec.name!r}: bands need sfreq; give the sampling rate")
-        steps.append(("bands", FilterBank(bands=spec.bands, sfreq=sfreq)))
-    make = _MAKERS[spec.model]
-    accepted = inspect.signature(make).parameters
+    make = MAKERS[spec.model]
+    accepted = [name for name in inspect.signature(make).parameters if name != "context"]
     for key in spec.params:
         if key not in accepted:
+            takes = ", ".join(accepted) if accepted else "none"
             raise ValueError(
                 f"pipeline {spec.name!r}: params holds {key!r}, which {spec.model} does not take; "
-                f"it takes {', '.join(accepted)}"
+                f"it takes {takes}"
             )
-    return Pipeline(steps + make(**spec.params))
+    return steps + make(Context(sfreq, _filter_bank(spec, sfreq)), **spec.params)
+
+
+def _filter_bank(spec: PipelineSpec, sfreq: float | None) -> Any:
+    if spec.bands is None:
+        return None
+    if sfreq is None:
+        raise ValueError(f"pipeline {spec.name!r}: bands need sfreq; give the sampling rate")
+    if isinstance(spec.bands, StimulusBands):
+        from hypeeg.eeg.ssvep import StimulusFilterBank
+
+        return StimulusFilterBank(sfreq, **spec.bands.model_dump())
+    return FilterBank(bands=spec.bands, sfreq=sfreq)
 
 
 def _check_step(owner: str) -> Any:
@@ -146,32 +166,66 @@ def _checked_float64(X: Any, owner: str) -> np.ndarray:
     return check_epochs(X, owner=owner).astype(np.float64)
 
 
-def _csp_lda(n_components: int = 6, covariance: str = "oas") -> list[tuple[str, Any]]:
-    from pyriemann.estimation import Covariances
-    from pyriemann.spatialfilters import CSP
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+class TrialPipeline(Pipeline):
+    """A scikit-learn pipeline that hands `fit` arguments to the steps that ask for them.
 
-    return [
-        ("covariances", Covariances(covariance)),
-        ("csp", CSP(nfilter=n_components)),
-        ("classifier", LinearDiscriminantAnalysis()),
+    As :class:`sklearn.pipeline.Pipeline`, with metadata routing on while it is fitted: a caller
+    need not switch it on to pass ``subjects``, ``sessions`` or trials of the target.
+    """
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> TrialPipeline:
+        """Fit the steps.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_trials, n_channels, n_times)
+            Training trials.
+        y : array-like of shape (n_trials,)
+            Their classes.
+        **params : arrays
+            What steps ask for: ``subjects``, ``sessions``, ``X_target_unlabeled``,
+            ``X_target_labeled`` and ``y_target_labeled``.  Target trials pass through the steps
+            before the one that asks.
+
+        Returns
+        -------
+        TrialPipeline
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            If no step asks for one of them.
+        """
+        with config_context(enable_metadata_routing=True):
+            super().fit(X, y, **params)
+        return self
+
+
+def _ask_for_metadata(classifier: Any, options: TrainingSpec) -> None:
+    """Say for each argument of `fit` whether the network wants it: to be silent is an error."""
+    by_domain = options.domain is not None
+    with config_context(enable_metadata_routing=True):
+        classifier.set_fit_request(
+            subjects=options.domain == "subject",
+            sessions=options.domain == "session",
+            X_target_unlabeled=by_domain or options.adapt_batch_norm,
+            # Labelled trials of the target are training trials to every network.
+            X_target_labeled=True,
+            y_target_labeled=True,
+        )
+
+
+def _routed(steps: list[tuple[str, Any]]) -> TrialPipeline:
+    """Make the pipeline, with target trials carried to the steps that ask for them."""
+    carried = [
+        name
+        for name in ("X_target_unlabeled", "X_target_labeled")
+        if any(_requests(step, name) for _, step in steps[1:])
     ]
+    return TrialPipeline(steps, transform_input=carried or None)
 
 
-def _ts_lr(
-    C: float = 1.0, covariance: str = "oas", metric: str = "riemann"
-) -> list[tuple[str, Any]]:
-    from pyriemann.estimation import Covariances
-    from pyriemann.tangentspace import TangentSpace
-    from sklearn.linear_model import LogisticRegression
-
-    return [
-        ("covariances", Covariances(covariance)),
-        ("tangent_space", TangentSpace(metric=metric)),
-        ("classifier", LogisticRegression(C=C, max_iter=1000)),
-    ]
-
-
-_MAKERS: dict[str, Callable[..., list[tuple[str, Any]]]] = dict(
-    zip(CLASSICAL_MODELS, (_csp_lda, _ts_lr), strict=True)
-)
+def _requests(step: Any, name: str) -> bool:
+    with config_context(enable_metadata_routing=True):
+        return bool(get_routing_for_object(step).consumes("fit", [name]))

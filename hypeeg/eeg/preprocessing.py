@@ -2,10 +2,13 @@
 
 :class:`PreprocessingSpec` is plain data, shared by manifests, run specs, the command line and the
 screens, so this module imports neither MNE nor scikit-learn. Everything up to the epochs (band,
-reference, epoch window, baseline, resampling) is done by MNE inside MOABB's paradigms, trial by
-trial, and learns nothing. Standardisation can learn from data, so it is *not* done at loading: it
-is the transformer :class:`~hypeeg.eeg.transformers.Standardize`, first step of a scikit-learn
-pipeline, fitted on training trials only.
+reference, epoch window, baseline, resampling, recording steps) is done by MNE inside MOABB's
+paradigms at loading, one recording at a time. What can learn from trials is *not* done at loading:
+trial steps and standardisation are scikit-learn transformers, first steps of every pipeline, fitted
+on training trials only.
+
+The flat fields are the short form of the usual chain; ``steps`` names further steps, or the whole
+chain. :meth:`PreprocessingSpec.as_steps` writes either out.
 """
 
 from __future__ import annotations
@@ -15,11 +18,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hypeeg.eeg.preprocessing_chain import (
+    check_names,
+    check_order,
+    check_rates,
+    implied_fields,
+)
+from hypeeg.eeg.preprocessing_steps import (
+    BaselineStep,
+    EpochStep,
+    FilterStep,
+    RecordingStep,
+    ReferenceStep,
+    ResampleStep,
+    StandardiseMode,
+    StandardiseStep,
+    Step,
+    TrialStep,
+)
+
 if TYPE_CHECKING:
     from hypeeg.eeg.transformers import FilterBank as FilterBank
     from hypeeg.eeg.transformers import Standardize as Standardize
-
-StandardiseMode = Literal["channel", "trial", "none"]
 
 
 class PreprocessingSpec(BaseModel):
@@ -54,6 +74,13 @@ class PreprocessingSpec(BaseModel):
         ``"channel"``: mean and standard deviation of each channel over the training trials;
         ``"trial"``: each channel of each trial by itself; ``"none"``. Applied by the pipeline,
         not by the loader.
+    steps : list of Step
+        Named steps (:mod:`hypeeg.eeg.preprocessing_steps`), in YAML ``- {step: notch, freqs:
+        [50]}``. Recording steps (``filter``, ``notch``, ``reference``, ``interpolate``,
+        ``resample``, ``asr``) act on the continuous recording in the given order, before the short
+        form's reference and band; trial steps (``ica``, ``baseline``, ``align``, ``standardise``)
+        are fitted on training trials and act in the given order before the model. A list that
+        holds an ``epoch`` step is the whole chain: it sets every field above.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -67,6 +94,25 @@ class PreprocessingSpec(BaseModel):
     channels: list[str] | None = None
     baseline: tuple[float, float] | None = None
     standardise: StandardiseMode = "channel"
+    steps: list[Step] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_decide(cls, value: Any) -> Any:
+        """Fill in the fields that the steps decide, and refuse others beside them."""
+        if not isinstance(value, dict):
+            return value
+        check_names(value.get("steps"))
+        implied = implied_fields(value.get("steps"))
+        for name, decided in implied.items():
+            given = value.get(name, decided)
+            if _plain(given) != _plain(decided):
+                raise ValueError(
+                    f"{name}={given!r} is given beside steps that make it {decided!r}: a list with "
+                    "an epoch step is the whole chain, and a standardise step says how to "
+                    f"standardise; leave out {name}, or write it as a step"
+                )
+        return {**value, **implied}
 
     @field_validator("channels", "reference")
     @classmethod
@@ -99,7 +145,98 @@ class PreprocessingSpec(BaseModel):
                 f"fmax={self.fmax} Hz must be below half of resample={self.resample} Hz "
                 f"({self.resample / 2} Hz, the Nyquist limit); lower fmax or raise resample"
             )
+        self._check_steps()
         return self
+
+    def _check_steps(self) -> None:
+        check_order(self.steps)
+        rate = check_rates(self.steps, None, "")
+        if rate is not None:
+            self._check_band(rate, "what the resample step leaves", "its sfreq")
+        recording = self.recording_steps
+        if self.reference is not None and any(isinstance(s, ReferenceStep) for s in recording):
+            raise ValueError(
+                f"reference={self.reference!r} is given beside a reference step; keep one (a "
+                "manifest's is removed by reference: null)"
+            )
+        if self.resample is not None and rate is not None:
+            raise ValueError(
+                f"resample={self.resample} is given beside a resample step; keep one (a manifest's "
+                "is removed by resample: null)"
+            )
+        for step in self.steps:
+            if isinstance(step, BaselineStep) and (
+                step.start < self.tmin or (self.tmax is not None and step.end > self.tmax)
+            ):
+                raise ValueError(
+                    f"step baseline: {step.start} to {step.end} s lies outside the trial, tmin="
+                    f"{self.tmin} to tmax={self.tmax} s; the field 'baseline' may begin earlier"
+                )
+
+    def _check_band(self, sfreq: float, source: str, which: str) -> None:
+        for name, value in (("fmin", self.fmin), ("fmax", self.fmax)):
+            if value is not None and value >= sfreq / 2:
+                raise ValueError(
+                    f"{name}={value} Hz must be below {sfreq / 2} Hz, half the sampling rate of "
+                    f"{source} ({sfreq} Hz); lower {name}{which and f' or raise {which}'}"
+                )
+
+    @property
+    def recording_steps(self) -> list[RecordingStep]:
+        """Steps on the continuous recording that ``steps`` names, in order."""
+        return [step for step in self.steps if isinstance(step, RecordingStep)]
+
+    @property
+    def trial_steps(self) -> list[TrialStep]:
+        """Steps on trials that ``steps`` names, in order, without ``standardise``."""
+        kept = [step for step in self.steps if isinstance(step, TrialStep)]
+        return [step for step in kept if not isinstance(step, StandardiseStep)]
+
+    def as_steps(self) -> list[dict[str, Any]]:
+        """The whole ordered chain by name, short form included.
+
+        Returns
+        -------
+        list of dict
+            One a step, as it would stand in YAML, the epoch step among them. As ``steps`` of
+            another spec they describe the same chain.
+        """
+        chain: list[Any] = list(self.recording_steps)
+        # What an epoch step decides is None here unless the short form was used.
+        if self.reference is not None:
+            chain.append(ReferenceStep(channels=self.reference))
+        if self.fmin is not None or self.fmax is not None:
+            chain.append(FilterStep(fmin=self.fmin, fmax=self.fmax))
+        names = ("tmin", "tmax", "channels", "baseline", "resample")
+        chain.append(EpochStep(**{name: getattr(self, name) for name in names}))
+        chain += self.trial_steps
+        chain.append(StandardiseStep(mode=self.standardise))
+        return [step.model_dump(mode="json") for step in chain]
+
+    def loading_fields(self) -> dict[str, Any]:
+        """What decides the epochs that the loader returns, as plain data: no trial steps.
+
+        Returns
+        -------
+        dict
+            For cache keys.
+        """
+        fields = self.model_dump(mode="json", exclude={"standardise", "steps"})
+        fields["steps"] = [step.model_dump(mode="json") for step in self.recording_steps]
+        return fields
+
+    def recording_sfreq(self, sfreq: float) -> float:
+        """Sampling rate of the recording after the recording steps, in Hz.
+
+        Parameters
+        ----------
+        sfreq : float
+            Rate before them, Hz.
+        """
+        for step in self.recording_steps:
+            if isinstance(step, ResampleStep):
+                sfreq = step.sfreq
+        return sfreq
 
     def check_sfreq(self, sfreq: float, source: str = "the recording") -> None:
         """Check the band against a recording's sampling rate.
@@ -114,14 +251,11 @@ class PreprocessingSpec(BaseModel):
         Raises
         ------
         ValueError
-            If ``fmin`` or ``fmax`` is not below half the sampling rate.
+            If an edge of a band is not below half the sampling rate that the recording has there.
         """
-        for name, value in (("fmin", self.fmin), ("fmax", self.fmax)):
-            if value is not None and value >= sfreq / 2:
-                raise ValueError(
-                    f"{name}={value} Hz must be below {sfreq / 2} Hz, half the sampling rate of "
-                    f"{source} ({sfreq} Hz); lower {name}"
-                )
+        rate = check_rates(self.steps, sfreq, source)
+        if rate is not None:
+            self._check_band(rate, source if rate == sfreq else "what the resample step leaves", "")
 
     def updated(self, **changes: Any) -> PreprocessingSpec:
         """A validated copy with some fields changed.
@@ -131,7 +265,14 @@ class PreprocessingSpec(BaseModel):
         **changes
             Fields and their new values.
         """
+        if "steps" in changes:
+            # They decide fields that the present values would contradict.
+            changes = {**implied_fields(changes["steps"]), **changes}
         return PreprocessingSpec.model_validate({**self.model_dump(), **changes})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from hypeeg.eeg import files as _files
 from hypeeg.eeg.errors import CorruptDataError, DataError, MissingDataError, one_line, suggest
 from hypeeg.eeg.manifest import Manifest, Paradigm
 from hypeeg.eeg.preprocessing import PreprocessingSpec
+from hypeeg.eeg.preprocessing_steps import RecordingStep, ReferenceStep
 
 # What readers of MNE and MOABB raise for files they cannot make sense of.
 _READ_ERRORS = (ValueError, RuntimeError, IndexError, KeyError, EOFError, struct.error)
@@ -102,8 +103,8 @@ def make_paradigm(
     events : sequence of str
         Classes.
     preprocessing : PreprocessingSpec
-        Band, window, baseline, resampling and channels. Re-referencing is not a parameter of
-        MOABB's paradigms; :func:`load_epochs` inserts it before the filter.
+        Band, window, baseline, resampling and channels. Re-referencing and recording steps are no
+        parameters of MOABB's paradigms; :func:`process_pipelines` inserts them before the filter.
     channels : sequence of str or None
         Channels in order, if the spec names none.
 
@@ -147,8 +148,10 @@ def quiet_readers() -> Iterator[None]:
         yield
 
 
-def process_pipelines(paradigm: Any, dataset: Any, spec: PreprocessingSpec) -> list[Any]:
-    """MOABB's own steps from raw to epochs, with the re-referencing before its filter.
+def process_pipelines(
+    paradigm: Any, dataset: Any, spec: PreprocessingSpec, *, montage: str | None = None
+) -> list[Any]:
+    """MOABB's own steps from raw to epochs, with ours before its filter.
 
     Parameters
     ----------
@@ -157,7 +160,9 @@ def process_pipelines(paradigm: Any, dataset: Any, spec: PreprocessingSpec) -> l
     dataset : moabb.datasets.base.BaseDataset
         Dataset whose events and interval count.
     spec : PreprocessingSpec
-        For its ``reference``.
+        For its recording steps, then its ``reference``.
+    montage : str or None
+        Montage of recordings that carry no electrode positions.
 
     Returns
     -------
@@ -167,25 +172,25 @@ def process_pipelines(paradigm: Any, dataset: Any, spec: PreprocessingSpec) -> l
     if not hasattr(dataset, "get_data"):
         return []  # arrays: their trials are cut already
     pipelines = paradigm.make_process_pipelines(dataset, return_epochs=True)
+    steps: list[RecordingStep] = list(spec.recording_steps)
     if spec.reference is not None:
+        steps.append(ReferenceStep(channels=spec.reference))
+    if steps:
         from moabb.datasets.bids_interface import StepType
         from moabb.datasets.preprocessing import NamedFunctionTransformer
 
-        step = NamedFunctionTransformer(
-            func=_rereference,
-            kw_args={"reference": spec.reference},
-            display_name=f"Reference ({spec.reference})",
-        )
+        from hypeeg.eeg.recording_steps import apply_step
+
         for pipeline in pipelines:
-            pipeline.insert_step(StepType.RAW, step, index=1)  # index 0 sets the annotations
+            for position, step in enumerate(steps):
+                transformer = NamedFunctionTransformer(
+                    func=apply_step,
+                    kw_args={"step": step, "montage": montage},
+                    display_name=repr(step),
+                )
+                # Index 0 sets the annotations.
+                pipeline.insert_step(StepType.RAW, transformer, index=1 + position)
     return list(pipelines)
-
-
-def _rereference(raw: Any, reference: str | list[str]) -> Any:
-    import mne
-
-    referenced, _ = mne.set_eeg_reference(raw, reference, copy=True, projection=False)
-    return referenced
 
 
 def read_subject(

@@ -67,11 +67,29 @@ def check_request(
         for name, value in (("channels", spec.channels), ("reference", spec.reference)):
             if isinstance(value, list):
                 each_once(manifest.name, f"preprocessing.{name}", value, known)
+    _check_steps(manifest, spec)
     try:
         spec.check_sfreq(manifest.sfreq, manifest.name)
     except ValueError as error:
         raise DataError(str(error)) from error
     return chosen, notes
+
+
+def _check_steps(manifest: Manifest, spec: PreprocessingSpec) -> None:
+    if manifest.own is not None and manifest.own.arrays is not None and spec.recording_steps:
+        names = ", ".join(step.step for step in spec.recording_steps)
+        raise DataError(
+            f"{manifest.name}: preprocessing.steps: {names}: arrays hold trials that are cut "
+            "already, and these steps work on the continuous recording; use the fields fmin, fmax, "
+            "reference and resample, or give the recordings instead"
+        )
+    known = manifest.channels.names
+    for position, step in enumerate(spec.steps):
+        for name in ("channels", "bads"):
+            value = getattr(step, name, None)
+            if isinstance(value, list) and known is not None:
+                field = f"preprocessing.steps.{position}.{name}"
+                each_once(manifest.name, field, value, known)
 
 
 def each_once(dataset: str, name: str, given: list[Any], valid: Sequence[Any]) -> list[Any]:

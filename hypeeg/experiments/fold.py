@@ -12,7 +12,7 @@ import os
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from hypeeg.experiments.saved import last_step, save_pipeline
+from hypeeg.experiments.splits import Fold
 from hypeeg.experiments.store import utc_now
 from hypeeg.experiments.tasks import Task
 
@@ -37,14 +38,20 @@ class FoldOptions:
     scoring : str
         Name of a scikit-learn scorer.
     embeddings : bool
-        Keep embeddings and predictions of test trials.
+        Keep embeddings of test trials.
     parent : int
         Number of the process that collects the records.
+    predictions : bool
+        Keep predicted classes and probabilities of test trials.
+    trialwise : bool
+        Predict test trials one at a time.
     """
 
     scoring: str
     embeddings: bool
     parent: int
+    predictions: bool = True
+    trialwise: bool = False
 
 
 def run_task(
@@ -56,6 +63,7 @@ def run_task(
     options: FoldOptions,
     part: Path,
     model: Path | None = None,
+    subjects: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Run one task; an error inside it becomes part of its record.
 
@@ -77,6 +85,9 @@ def run_task(
         File for the arrays of this task.
     model : Path, optional
         Folder for the fitted network.
+    subjects : ndarray, shape (n_trials,), optional
+        Subjects of all trials; estimators that ask for them are told (see
+        :mod:`hypeeg.eeg.routing`).
 
     Returns
     -------
@@ -87,7 +98,9 @@ def run_task(
     messages: list[str] = []
     with one_thread(), collect_messages(messages, in_worker=os.getpid() != options.parent):
         try:
-            record.update(_fit_and_score(task, X, y, sessions, estimator, options, part, model))
+            record.update(
+                _fit_and_score(task, X, y, sessions, subjects, estimator, options, part, model)
+            )
         # Whatever a model raises must not end the other folds; it is kept with its traceback.
         except Exception as error:  # noqa: BLE001
             record.update(
@@ -105,47 +118,52 @@ def _fit_and_score(
     X: np.ndarray,
     y: np.ndarray,
     sessions: np.ndarray,
+    subjects: np.ndarray | None,
     estimator: Any,
     options: FoldOptions,
     part: Path,
     model: Path | None,
 ) -> dict[str, Any]:
     from sklearn.base import clone
-    from sklearn.metrics import check_scoring
+
+    from hypeeg.eeg.routing import fit_routed
+    from hypeeg.eeg.scoring import Trialwise, by_session, session_scores
 
     train, test = task.fold.train, task.fold.test
     fitted = clone(estimator)
+    offered = _offered(task.fold, X, y, sessions, subjects)
     start = perf_counter()
-    fitted.fit(X[train], y[train])
+    fit_routed(fitted, X[train], y[train], offered)
     fit_time = perf_counter() - start
-    X_test, y_test = X[test], y[test]
+    # Nothing is routed from here on: the test trials belong to the target's domain.
+    X_test, y_test, test_sessions = X[test], y[test], sessions[test]
+    judged = Trialwise(fitted) if options.trialwise else fitted
     start = perf_counter()
-    predicted = np.asarray(fitted.predict(X_test))
+    predicted = by_session(judged.predict, X_test, test_sessions)
     predict_time = perf_counter() - start
 
-    scorer = check_scoring(fitted, scoring=options.scoring)
     rows = []
-    for session in dict.fromkeys(sessions[test].tolist()):
-        here = sessions[test] == session
-        score = float(scorer(fitted, X_test[here], y_test[here]))
-        if not np.isfinite(score):
-            raise ValueError(
-                f"score {options.scoring} is {score} on the {int(here.sum())} test trials of "
-                f"session {session}; their classes are {sorted(set(y_test[here].tolist()))}"
-            )
+    for session, score in session_scores(
+        judged, X_test, y_test, test_sessions, options.scoring
+    ).items():
+        here = test_sessions == session
         rows.append(
             {
-                "session": str(session),
+                "session": session,
                 "score": score,
                 "n_test": int(here.sum()),
                 "n_correct": int((predicted[here] == y_test[here]).sum()),
                 "n_classes": len(set(y_test[here].tolist())),
             }
         )
-    curvature = getattr(last_step(fitted), "curvature_", None)
-    _save_part(part, task, fitted, X_test, y_test, predicted, sessions[test], curvature, options)
+    winner = getattr(fitted, "best_estimator_", fitted)
+    curvature = getattr(last_step(winner), "curvature_", None)
+    _save_part(
+        part, task, judged, winner, X_test, y_test, predicted, test_sessions, curvature, options
+    )
     if model is not None:
-        save_pipeline(fitted, model)
+        save_pipeline(winner, model)
+    target = task.fold.target
     return {
         "fit_time": fit_time,
         "predict_time": predict_time,
@@ -153,13 +171,46 @@ def _fit_and_score(
         "n_train": len(train),
         "n_channels": int(X.shape[1]),
         "scores": rows,
+        **({} if target is None else {"n_target": len(target)}),
+        **_search(fitted),
+    }
+
+
+def _offered(
+    fold: Fold, X: np.ndarray, y: np.ndarray, sessions: np.ndarray, subjects: np.ndarray | None
+) -> dict[str, Any]:
+    """Return what an estimator may ask for beside the training trials."""
+    offered: dict[str, Any] = {}
+    if subjects is not None:
+        own = subjects[fold.train]
+        offered["subjects"] = own
+        pairs = zip(own.tolist(), sessions[fold.train].tolist(), strict=True)
+        offered["sessions"] = np.array([f"{subject}/{session}" for subject, session in pairs])
+    if fold.target is not None and fold.target_labeled:
+        offered |= {"X_target_labeled": X[fold.target], "y_target_labeled": y[fold.target]}
+    elif fold.target is not None:
+        offered["X_target_unlabeled"] = X[fold.target]
+    return offered
+
+
+def _search(fitted: Any) -> dict[str, Any]:
+    """Return what a nested search chose, and the mean inner score of each candidate."""
+    values = getattr(fitted, "best_values_", None)
+    if values is None:
+        return {}
+    means = [float(row.mean()) for row in fitted.search_scores_ if row.size]
+    tried = [dict(candidate) for candidate, _ in fitted.candidates]
+    return {
+        "tuned": values,
+        "tuning": [{"values": v, "score": s} for v, s in zip(tried, means, strict=False)],
     }
 
 
 def _save_part(
     part: Path,
     task: Task,
-    fitted: Any,
+    judged: Any,
+    winner: Any,
     X: np.ndarray,
     y: np.ndarray,
     predicted: np.ndarray,
@@ -168,34 +219,43 @@ def _save_part(
     options: FoldOptions,
 ) -> None:
     """Write the arrays of a task: losses, curvatures and, if wanted, test trials."""
-    final = last_step(fitted)
+    from hypeeg.eeg.scoring import by_session
+
+    final = last_step(winner)
     arrays: dict[str, Any] = {
         "history": np.array(json.dumps(_numeric_rows(getattr(final, "history_", None)))),
         "curvature_history": np.asarray(
             getattr(final, "curvature_history_", None) or [], dtype=float
         ),
     }
-    if options.embeddings:
+    if options.embeddings or options.predictions:
         n = len(y)
+        fold = task.fold
         points = np.empty((n, 0), dtype=np.float32)
-        if hasattr(fitted, "transform"):
-            points = np.asarray(fitted.transform(X), dtype=np.float32).reshape(n, -1)
+        if options.embeddings and hasattr(judged, "transform"):
+            # scikit-learn's LDA has the method with every solver and the map with some only.
+            with suppress(NotImplementedError):
+                points = by_session(judged.transform, X, sessions)
+                points = points.astype(np.float32).reshape(n, -1)
         probabilities = np.empty((n, 0), dtype=np.float32)
-        if hasattr(fitted, "predict_proba"):
-            probabilities = np.asarray(fitted.predict_proba(X), dtype=np.float32)
+        if hasattr(judged, "predict_proba"):
+            probabilities = by_session(judged.predict_proba, X, sessions).astype(np.float32)
         arrays |= {
             "embedding": points,
             "curvature": np.full(n, np.nan if curvature is None else curvature, dtype=np.float32),
             "y_true": np.asarray(y, dtype=str),
             "y_pred": np.asarray(predicted, dtype=str),
             "proba": probabilities,
-            "classes": np.asarray(fitted.classes_, dtype=str),
-            "subject": np.full(n, str(task.fold.subject)),
+            "classes": np.asarray(judged.classes_, dtype=str),
+            "subject": np.full(n, str(fold.subject)),
             "session": np.asarray(sessions, dtype=str),
-            "fold": np.full(n, task.fold.fold, dtype=np.int32),
-            "seed": np.full(n, task.fold.seed, dtype=np.int64),
-            "trial": np.asarray(task.fold.test, dtype=np.int64),
+            "fold": np.full(n, fold.fold, dtype=np.int32),
+            "seed": np.full(n, fold.seed, dtype=np.int64),
+            "trial": np.asarray(fold.test, dtype=np.int64),
         }
+        if fold.data_size is not None and fold.permutation is not None:
+            arrays["data_size"] = np.full(n, fold.data_size, dtype=np.int64)
+            arrays["permutation"] = np.full(n, fold.permutation, dtype=np.int64)
     part.parent.mkdir(parents=True, exist_ok=True)
     temporary = part.with_name(f".{part.name}.{os.getpid()}.tmp")
     try:

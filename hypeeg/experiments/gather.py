@@ -40,7 +40,14 @@ SCORE_COLUMNS = (
 """Columns of ``scores.csv``; the last six are those of MOABB's result tables.
 
 ``time`` repeats ``fit_time`` (seconds).  As in MOABB, ``samples`` counts all trials of a session
-within sessions and the training trials across subjects.
+within sessions, and the training trials on a learning curve and across sessions and subjects.
+"""
+
+OPTIONAL_COLUMNS = ("data_size", "permutation", "tuned")
+"""Further columns of ``scores.csv``, where a run has a learning curve or tunes a pipeline.
+
+``data_size`` counts training trials and ``permutation`` the divisions of a session, from 1, as in
+MOABB; ``tuned`` holds the values chosen on the training trials of the fold, as JSON.
 """
 
 _TRIAL_ARRAYS = (
@@ -55,6 +62,7 @@ _TRIAL_ARRAYS = (
     "seed",
     "trial",
 )
+_CURVE_ARRAYS = ("data_size", "permutation")
 
 
 def scores_frame(
@@ -68,7 +76,7 @@ def scores_frame(
         Lines of ``folds.jsonl``; failed tasks add no row.
     dataset : str
         Name of the data set.
-    kind : {"within_session", "cross_subject"}
+    kind : {"within_session", "cross_session", "cross_subject"}
         What was evaluated.
     n_sessions : int
         Sessions a subject has, for MOABB's column of that name.
@@ -76,13 +84,21 @@ def scores_frame(
     Returns
     -------
     DataFrame
-        Columns `SCORE_COLUMNS`, in the order of the tasks.
+        Columns `SCORE_COLUMNS` and those of `OPTIONAL_COLUMNS` that a record has, in the order of
+        the tasks.
     """
+    records = list(records)
+    extra = [name for name in OPTIONAL_COLUMNS if any(name in r for r in records)]
     rows = []
     for record in sorted(records, key=lambda r: int(r["task"])):
         if record["status"] != "done":
             continue
         n_train = record["n_train"]
+        further = {name: record.get(name) for name in extra}
+        if further.get("tuned") is not None:
+            further["tuned"] = json.dumps(further["tuned"], sort_keys=True)
+        # MOABB counts all trials of a session, but on a learning curve those trained on.
+        whole = kind == "within_session" and "data_size" not in record
         for row in record["scores"]:
             n_test = row["n_test"]
             rows.append(
@@ -101,14 +117,15 @@ def scores_frame(
                     "n_train": n_train,
                     "n_test": n_test,
                     "time": record["fit_time"],
-                    "samples": n_train + n_test if kind == "within_session" else n_train,
+                    "samples": n_train + n_test if whole else n_train,
                     "samples_test": n_test,
                     "n_classes": row["n_classes"],
                     "channels": record["n_channels"],
                     "n_sessions": n_sessions,
+                    **further,
                 }
             )
-    frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, *extra])
     return frame.astype({"curvature": float})
 
 
@@ -129,7 +146,8 @@ def gather_parts(folder: RunFolder, records: Sequence[dict[str, Any]]) -> None:
     for record in done:
         with np.load(folder.part(int(record["task"])), allow_pickle=False) as part:
             arrays = {name: part[name] for name in part.files}
-        keys = {k: record[k] for k in ("pipeline", "subject", "session", "fold", "seed")}
+        names = ("pipeline", "subject", "session", "fold", "seed", "data_size", "permutation")
+        keys = {name: record[name] for name in names if name in record}
         for epoch, row in enumerate(json.loads(str(arrays["history"])), start=1):
             losses.append({**keys, **row, "epoch": epoch})
         # Epoch 0 is the curvature before training.
@@ -156,7 +174,8 @@ def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
     classes = parts[0]["classes"]
     widths = {name: {part[name].shape[1:] for part in parts} for name in ("embedding", "proba")}
     together: dict[str, Any] = {}
-    for name in _TRIAL_ARRAYS:
+    curve = [name for name in _CURVE_ARRAYS if name in parts[0]]
+    for name in (*_TRIAL_ARRAYS, *curve):
         if len(widths.get(name, {()})) > 1:
             # Scores are safe elsewhere; leaving one array out is better than a lost run.
             logger.warning("%s: folds differ in the width of %s; left out", path.name, name)
@@ -186,7 +205,8 @@ def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:
         ``embedding`` float32 (n, d): space parts of hyperboloid points of curvature
         -``curvature`` (float32 (n,)), or plain vectors where ``curvature`` is NaN; ``y_true``,
         ``y_pred``, ``subject``, ``session`` str (n,); ``proba`` float32 (n, n_classes), columns
-        in the order of ``classes``; ``fold``, ``seed``, ``trial`` int (n,).
+        in the order of ``classes``; ``fold``, ``seed``, ``trial`` int (n,); with a learning curve
+        also ``data_size`` and ``permutation`` int (n,).  Without ``save.embeddings``, d is 0.
     """
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

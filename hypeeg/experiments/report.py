@@ -11,36 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
+from hypeeg.experiments.comparisons import fold_differences
+from hypeeg.experiments.statistics import EQUAL, SignedRank, signed_rank
+from hypeeg.experiments.statistics import MIN_PAIRS as MIN_PAIRS
+
 UNIT = ["subject", "session"]
-
-MIN_PAIRS = 6
-"""With fewer pairs not even a clean sweep reaches p < 0.05 in a two-sided signed-rank test."""
-
-
-@dataclass(frozen=True)
-class SignedRank:
-    """A two-sided Wilcoxon signed-rank test.
-
-    Attributes
-    ----------
-    n : int
-        Pairs that differ; equal ones say nothing.
-    p : float or None
-        None if there are too few pairs.
-    """
-
-    n: int
-    p: float | None
-
-    @property
-    def text(self) -> str:
-        """The p value, or why there is none."""
-        if self.p is None:
-            return f"n too small ({self.n} < {MIN_PAIRS})"
-        return f"p {'< 0.001' if self.p < 1e-3 else f'= {self.p:.2g}'} (n = {self.n})"
 
 
 @dataclass(frozen=True)
@@ -57,7 +34,7 @@ class Comparison:
         Of the differences; ``std`` is NaN for a single session.
     wins, losses : int
         Sessions where `pipeline` scored higher, and lower.
-    over_sessions, over_subjects : Test
+    over_sessions, over_subjects : SignedRank
         With sessions as units, and with subjects (the mean of their sessions), which alone are
         independent of each other.
     """
@@ -137,7 +114,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         seeds where there is a single session, then ``spread`` says "folds"); ``n_units``
         sessions; ``accuracy`` over all test trials with its 95 % interval ``accuracy_low``,
         ``accuracy_high`` and the number of different trials ``n_trials``; median ``fit_time`` in
-        seconds; ``curvature`` mean and ``curvature_std``, NaN for pipelines that have none.
+        seconds; ``curvature`` mean and ``curvature_std``, NaN for pipelines that have none;
+        ``seed_std``, the standard deviation between the means of single seeds, NaN for one seed.
     """
     rows = []
     for pipeline, own in scores.groupby("pipeline", sort=False):
@@ -145,12 +123,12 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         several = len(units) > 1
         spread = units if several else own["score"]
         # Every seed tests the same trials again: they count once in the interval.
-        trials = own.groupby("seed")["n_test"].sum()
-        n_trials = int(trials.max())
+        n_trials = _different_trials(own)
         accuracy = float((own["accuracy"] * own["n_test"]).sum() / own["n_test"].sum())
         low, high = wilson_interval(accuracy * n_trials, n_trials)
         fits = own.drop_duplicates(["subject", "fold", "seed", "fit_time"])
         curvatures = fits["curvature"].dropna()
+        seeds = own.groupby([*UNIT, "seed"])["score"].mean().groupby(level="seed").mean()
         rows.append(
             {
                 "pipeline": pipeline,
@@ -165,37 +143,19 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
                 "fit_time": float(fits["fit_time"].median()),
                 "curvature": float(curvatures.mean()) if len(curvatures) else math.nan,
                 "curvature_std": float(curvatures.std(ddof=1)) if len(curvatures) > 1 else math.nan,
+                "seed_std": float(seeds.std(ddof=1)) if len(seeds) > 1 else math.nan,
             }
         )
     return pd.DataFrame(rows)
 
 
-def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
-    """Test whether paired differences are centred on zero.
-
-    Parameters
-    ----------
-    differences : sequence of float
-        One a pair.
-
-    Returns
-    -------
-    SignedRank
-        Without a p value if fewer than `MIN_PAIRS` pairs differ.
-
-    References
-    ----------
-    F. Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 80-83, 1945.
-    """
-    values = np.asarray(differences, dtype=float)
-    # Averages of the same scores in another order differ in their last digits: that is no win.
-    values = np.where(np.abs(values) < 1e-12, 0.0, values)
-    n = int(np.count_nonzero(values))
-    if n < MIN_PAIRS:
-        return SignedRank(n, None)
-    from scipy.stats import wilcoxon
-
-    return SignedRank(n, float(wilcoxon(values[values != 0]).pvalue))
+def _different_trials(own: pd.DataFrame) -> int:
+    """Count the test trials of a pipeline, each once however often it was tested."""
+    if "data_size" in own and not own["data_size"].isna().all():
+        # Permutations of a learning curve test overlapping trials: one of them is sure to differ.
+        per_session = own.groupby(["seed", *UNIT])["n_test"].max()
+        return int(per_session.groupby(level="seed").sum().max())
+    return int(own.groupby("seed")["n_test"].sum().max())
 
 
 def compare(scores: pd.DataFrame, pipeline: str, twin: str) -> Comparison | None:
@@ -213,16 +173,12 @@ def compare(scores: pd.DataFrame, pipeline: str, twin: str) -> Comparison | None
     Comparison or None
         None if there is no common fold.
     """
-    keys = [*UNIT, "fold", "seed"]
-    own = scores[scores["pipeline"] == pipeline].set_index(keys)["score"]
-    other = scores[scores["pipeline"] == twin].set_index(keys)["score"]
-    # A fold that one of them failed must not weigh on the other's mean.
-    both = (own - other).dropna()
+    both = fold_differences(scores, pipeline, twin)
     if both.empty:
         return None
     by_session = both.groupby(level=UNIT).mean()
     by_subject = by_session.groupby(level="subject").mean()
-    clear = by_session[by_session.abs() >= 1e-12]
+    clear = by_session[by_session.abs() >= EQUAL]
     return Comparison(
         pipeline=pipeline,
         twin=twin,
@@ -279,7 +235,7 @@ def cautions(scores: pd.DataFrame, scoring: str) -> list[str]:
         if moving:
             found.append(
                 f"By seed: {'; '.join(moving)}. A seed starts every fold alike, so no test over "
-                "subjects or sessions speaks of other seeds."
+                "subjects or sessions alone speaks of other seeds."
             )
     also = " and for roc_auc" if scoring == "roc_auc" else ""
     found.append(f"Chance is {chance:.2f} for the accuracy of {n_classes} balanced classes{also}.")
@@ -327,42 +283,82 @@ def summary_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def comparison_rows(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
-    """Return header and cells of the paired differences for people."""
-    header = [
-        "difference",
-        "mean ± std",
-        "better / worse / equal",
-        "Wilcoxon, sessions",
-        "Wilcoxon, subjects",
+def measure_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of agreement, calibration and time for people.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``measures.csv``; pipelines without predictions are left out.
+
+    Returns
+    -------
+    (list of str, list of list of str)
+        Header and rows.
+    """
+    shown = [
+        ("balanced_accuracy", "balanced accuracy"),
+        ("kappa", "kappa"),
+        ("macro_f1", "macro F1"),
+        ("ece", "ECE"),
+        ("brier", "Brier"),
+        ("nll", "NLL"),
+        ("predict_time", "predict (s)"),
     ]
-    rows = [
+    known = table[table["kappa"].notna()] if "kappa" in table else table[:0]
+    return _named_rows(known, [(column, title) for column, title in shown if column in known])
+
+
+def space_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of the learned spaces for people.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``measures.csv``; pipelines without embeddings are left out.
+
+    Returns
+    -------
+    (list of str, list of list of str)
+        Header and rows.
+    """
+    known = table[table["delta_rel"].notna()].assign(dim=lambda t: t["dim"].astype(int))
+    return _named_rows(
+        known,
         [
-            f"{c.pipeline} − {c.twin}",
-            plus_minus(c.mean, c.std).replace("-", "−"),
-            f"{c.wins} / {c.losses} / {c.n - c.wins - c.losses}",
-            c.over_sessions.text,
-            c.over_subjects.text,
-        ]
-        for c in comparisons
-    ]
-    return header, rows
+            ("dim", "d"),
+            ("curvature", "learned c"),
+            ("radius", "√c radius"),
+            ("radius_95", "95 %"),
+            ("delta_rel", "δ"),
+            ("delta_rel_flat", "δ without c"),
+            ("delta_rel_random", "δ, random directions"),
+            ("delta_rel_random_flat", "δ of these without c"),
+        ],
+    )
 
 
-def comparison_lines(comparison: Comparison, scoring: str) -> list[str]:
-    """Say a paired difference in sentences, for narrow screens."""
-    c = comparison
-    difference = plus_minus(c.mean, c.std).replace("-", "−")
-    units = "session" if c.n == 1 else "sessions"
-    if c.over_sessions.p is None and c.over_subjects.p is None:
-        test = f"n too small ({c.over_sessions.n} unequal pairs, {MIN_PAIRS} needed)"
-    else:
-        test = f"over sessions {c.over_sessions.text}, over subjects {c.over_subjects.text}"
-    return [
-        f"{c.pipeline} − {c.twin} on the same folds: {scoring} {difference}",
-        f"  better in {c.wins}, worse in {c.losses} of {c.n} {units}",
-        f"  Wilcoxon signed-rank test: {test}",
-    ]
+def learning_curve_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of a learning curve for people: one column a training set size."""
+    sizes = sorted(table["data_size"].unique())
+    cells = {
+        (row["pipeline"], row["data_size"]): plus_minus(row["mean"], row["std"])
+        for row in table.to_dict("records")
+    }
+    names = list(dict.fromkeys(table["pipeline"]))
+    rows = [[str(name), *(cells.get((name, size), "–") for size in sizes)] for name in names]
+    return ["pipeline", *(f"{size:.0f}" for size in sizes)], rows
+
+
+def _named_rows(
+    table: pd.DataFrame, columns: Sequence[tuple[str, str]]
+) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for row in table.to_dict("records"):
+        values = [row[column] for column, _ in columns]
+        cells = [str(v) if isinstance(v, int) else format_number(float(v)) for v in values]
+        rows.append([str(row["pipeline"]), *cells])
+    return ["pipeline", *(title for _, title in columns)], rows
 
 
 def unit_rows(scores: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -12,52 +12,27 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from hypeeg.eeg.pipeline_spec import PipelineSpec
+from hypeeg.experiments.divisible import cautions
 from hypeeg.experiments.environment import describe_environment
+from hypeeg.experiments.estimators import Trials as Trials
+from hypeeg.experiments.estimators import build_estimator as build_estimator
 from hypeeg.experiments.fold import FoldOptions, run_task
 from hypeeg.experiments.gather import gather_parts, scores_frame
 from hypeeg.experiments.logs import run_log
 from hypeeg.experiments.spec import RunSpec, slug
-from hypeeg.experiments.spec_errors import Problem, SpecError
+from hypeeg.experiments.splits import moabb_mode
 from hypeeg.experiments.store import RunFolder, State, utc_now
 from hypeeg.experiments.summary import write_summary
 from hypeeg.experiments.tasks import Task, describe, plan_tasks, resolve_scoring
 
-if TYPE_CHECKING:
-    import numpy as np
-
 logger = logging.getLogger(__name__)
 # What models warn about belongs in the log file; on the screen it would drown the rest.
 pipeline_log = logging.getLogger("pipelines")
-
-
-class Trials(Protocol):
-    """What a loader returns; :class:`hypeeg.eeg.datasets.EpochsData` is one."""
-
-    @property
-    def X(self) -> np.ndarray:
-        """Trials, float32, shape (n_trials, n_channels, n_times)."""
-
-    @property
-    def y(self) -> np.ndarray:
-        """Classes, str, shape (n_trials,)."""
-
-    @property
-    def metadata(self) -> pd.DataFrame:
-        """Columns ``subject`` and ``session``, one row a trial."""
-
-    @property
-    def sfreq(self) -> float:
-        """Sampling rate, Hz."""
-
-    @property
-    def ch_names(self) -> Sequence[str]:
-        """Channels."""
-
 
 Loader = Callable[[RunSpec], Trials]
 Builder = Callable[[RunSpec, PipelineSpec, Trials, int], Any]
@@ -113,32 +88,6 @@ def load_trials(spec: RunSpec) -> Trials:
         preprocessing=spec.preprocessing,
         events=spec.dataset.events,
     )
-
-
-def build_estimator(spec: RunSpec, pipeline: PipelineSpec, trials: Trials, seed: int) -> Any:
-    """Make the unfitted estimator of one pipeline.
-
-    Raises
-    ------
-    SpecError
-        If its model does not take its parameters.
-    """
-    from hypeeg.eeg.pipelines import build_pipeline
-
-    try:
-        return build_pipeline(
-            pipeline,
-            sfreq=trials.sfreq,
-            ch_names=trials.ch_names,
-            random_state=seed,
-            device=spec.device,
-            training=spec.training,
-            standardise=spec.preprocessing.standardise,
-            pipelines=spec.pipelines,
-        )
-    except ValueError as error:
-        path = f"pipelines.{spec.pipelines.index(pipeline)}"
-        raise SpecError([Problem(path, str(error))], spec.name) from error
 
 
 def run(
@@ -241,6 +190,8 @@ class _Run:
         self.tasks = plan_tasks(
             trials.y, trials.metadata, spec.evaluation, names, spec.dataset.name
         )
+        for caution in cautions(trials.X, trials.y, trials.metadata, spec.evaluation):
+            logger.warning("%s: %s", spec.dataset.name, caution)
         sessions = trials.metadata.groupby("subject")["session"].nunique()
         self.n_sessions = int(sessions.max())
         self.estimators = {
@@ -286,14 +237,22 @@ class _Run:
         trials = self.trials
         assert trials is not None
         sessions = trials.metadata["session"].astype(str).to_numpy(dtype=str)
-        options = FoldOptions(self.scoring, self.spec.save.embeddings, os.getpid())
+        subjects = trials.metadata["subject"].to_numpy()
+        save = self.spec.save
+        options = FoldOptions(
+            self.scoring,
+            save.embeddings,
+            os.getpid(),
+            predictions=save.predictions,
+            trialwise=moabb_mode(self.spec.evaluation).trialwise,
+        )
         kept = self._kept_models()
 
         def arguments(task: Task) -> tuple[Any, ...]:
             estimator = self.estimators[task.pipeline, task.fold.seed]
             part = self.folder.part(task.index)
             model = kept.get(task.index)
-            return task, trials.X, trials.y, sessions, estimator, options, part, model
+            return task, trials.X, trials.y, sessions, estimator, options, part, model, subjects
 
         if self.spec.n_jobs == 1:
             for task in self.tasks:
@@ -326,7 +285,8 @@ class _Run:
             logger.info("%s", record["traceback"])
             return
         scores = ", ".join(f"{row['score']:.3f}" for row in record["scores"])
-        logger.info("%s: %s %s (%.2f s)", where, self.scoring, scores, record["fit_time"])
+        chosen = f", chosen {record['tuned']}" if record.get("tuned") else ""
+        logger.info("%s: %s %s (%.2f s)%s", where, self.scoring, scores, record["fit_time"], chosen)
 
     def conclude(self, state: State, error: str, n_warnings: int) -> RunResult:
         """Write tables and summary from what is recorded, then the final status."""

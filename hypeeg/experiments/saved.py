@@ -1,4 +1,4 @@
-"""Trained networks in a run folder, together with the standardisation they were trained behind."""
+"""Trained networks in a run folder, together with the steps they were trained behind."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STANDARDISE_FILE = "standardise.json"
+STEPS_FILE = "steps.json"
+
+# Fitted state of the trial steps that can be kept: plain numbers, so that nothing is pickled.
+_STATE = {
+    "Baseline": ("n_channels_",),
+    "DomainAlignment": ("n_channels_", "source_reference_", "target_reference_"),
+}
 
 
 def last_step(estimator: Any) -> Any:
@@ -50,19 +57,53 @@ def save_pipeline(fitted: Any, folder: Path) -> bool:
     temporary.mkdir(parents=True)
     try:
         final.save(temporary)
+        steps: list[dict[str, Any]] = []
         for name, step in getattr(fitted, "steps", [])[:-1]:
             if type(step).__name__ != "Standardize":
-                logger.warning("step %r is not saved with the network in %s", name, folder)
+                steps.append(_described(name, step))
+                if "state" not in steps[-1]:
+                    logger.warning("step %r is not saved with the network in %s", name, folder)
                 continue
             values = {"mode": step.mode, "n_channels": step.n_channels_}
             if step.mode == "channel":
                 values |= {"mean": step.mean_.ravel(), "scale": step.scale_.ravel()}
             (temporary / STANDARDISE_FILE).write_text(to_json(values, indent=1) + "\n")
+        if steps:
+            (temporary / STEPS_FILE).write_text(to_json(steps, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return True
+
+
+def _described(name: str, step: Any) -> dict[str, Any]:
+    """Return a fitted trial step as plain data, without ``state`` if it cannot be kept."""
+    kind = type(step).__name__
+    plain = {"name": name, "step": kind, "params": step.get_params(deep=False)}
+    if kind in _STATE:
+        return {**plain, "state": {key: getattr(step, key) for key in _STATE[kind]}}
+    return {"name": name, "step": kind}
+
+
+def _restored(path: Path) -> list[tuple[str, Any]]:
+    """Make the trial steps that a file describes."""
+    from hypeeg.eeg.alignment import DomainAlignment
+    from hypeeg.eeg.trial_steps import Baseline
+
+    kinds: dict[str, Any] = {"Baseline": Baseline, "DomainAlignment": DomainAlignment}
+    steps = []
+    for saved in json.loads(path.read_text(encoding="utf-8")):
+        if "state" not in saved:
+            raise RecordError(
+                f"{path}: the network was trained behind step {saved['name']!r} "
+                f"({saved['step']}), which is not kept with it; train the pipeline again to use it"
+            )
+        step = kinds[saved["step"]](**saved["params"])
+        for key, value in saved["state"].items():
+            setattr(step, key, np.asarray(value) if isinstance(value, list) else value)
+        steps.append((saved["name"], step))
+    return steps
 
 
 def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
@@ -83,7 +124,8 @@ def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
     Raises
     ------
     RecordError
-        If the standardisation is damaged.
+        If the standardisation is damaged, or a step that the network was trained behind could not
+        be kept.
     ValueError, FileNotFoundError
         If the network is missing or damaged.
     """
@@ -94,6 +136,12 @@ def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
 
     folder = Path(folder)
     steps: list[tuple[str, Any]] = []
+    path = folder / STEPS_FILE
+    if path.exists():
+        try:
+            steps += _restored(path)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise RecordError(f"{path}: damaged ({error}); train the network again") from error
     path = folder / STANDARDISE_FILE
     if path.exists():
         try:

@@ -9,36 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
-    model_validator,
 )
 
 from hypeeg.eeg.manifest import load_manifest
-from hypeeg.eeg.pipeline_spec import PipelineSpec, TrainingSpec, check_pipelines
+from hypeeg.eeg.pipeline_spec import (
+    CLASSICAL_MODELS,
+    PipelineSpec,
+    TrainingSpec,
+    check_pipelines,
+)
 from hypeeg.eeg.preprocessing import PreprocessingSpec
+from hypeeg.experiments.evaluation_spec import EvaluationSpec as EvaluationSpec
+from hypeeg.experiments.evaluation_spec import SaveSpec as SaveSpec
+from hypeeg.experiments.evaluation_spec import Section, as_list
 from hypeeg.experiments.model_names import is_known, known_models
 from hypeeg.experiments.overrides import with_overrides
 from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean, problems_of
 from hypeeg.experiments.yaml_io import YamlError, format_yaml, parse_yaml
-
-Scoring = Literal[
-    "auto", "roc_auc", "accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"
-]
-
-
-def _as_list(value: Any) -> Any:
-    """Take one item for a list of one: ``--set dataset.subjects=1``."""
-    return [value] if isinstance(value, int | str) else value
 
 
 def _as_text(value: Any) -> Any:
@@ -56,21 +52,17 @@ def _listing(items: Sequence[Any]) -> str:
     return ", ".join(map(str, items))
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DatasetSpec(_Section):
+class DatasetSpec(Section):
     """Which recordings a run reads."""
 
     name: str = Field(min_length=1, description="Name of a data manifest, or a path to one (YAML).")
-    subjects: Annotated[list[int] | None, BeforeValidator(_as_list)] = Field(
+    subjects: Annotated[list[int] | None, BeforeValidator(as_list)] = Field(
         None, min_length=1, description="Subjects to use; none given means all of the manifest."
     )
     sessions: Annotated[
-        list[str] | None, BeforeValidator(lambda value: _as_text(_as_list(value)))
+        list[str] | None, BeforeValidator(lambda value: _as_text(as_list(value)))
     ] = Field(None, min_length=1, description="Sessions to use; none given means all.")
-    events: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
+    events: Annotated[list[str] | None, BeforeValidator(as_list)] = Field(
         None, min_length=2, description="Classes to tell apart; none given means the manifest's."
     )
 
@@ -108,67 +100,7 @@ class DatasetSpec(_Section):
         return value
 
 
-class EvaluationSpec(_Section):
-    """How trials are divided into training and test sets, and what a score is."""
-
-    kind: Literal["within_session", "cross_subject"] = Field(
-        "within_session",
-        description="Folds inside each session, or one whole subject left out at a time.",
-    )
-    n_folds: int | None = Field(
-        None,
-        ge=2,
-        validate_default=False,
-        description="Folds a session is divided into (within_session only; 5 if not given).",
-    )
-    shuffle: bool = Field(
-        True, description="Shuffle trials before dividing a session (within_session only)."
-    )
-    seeds: Annotated[list[int], BeforeValidator(_as_list)] = Field(
-        [0], min_length=1, description="Every fold is run once with each: splits and networks."
-    )
-    scoring: Scoring = Field(
-        "auto", description="auto: area under the ROC curve for two classes, accuracy for more."
-    )
-
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, value: list[int]) -> list[int]:
-        wrong = [seed for seed in value if not 0 <= seed < 2**31]
-        if wrong:
-            raise ValueError(f"seeds must lie in 0 ... 2147483647, got {wrong}")
-        if len(set(value)) < len(value):
-            raise ValueError(f"seeds repeat in {value}; a repeated seed repeats the same run")
-        return value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_folds(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("n_folds") is None:
-            kind = data.get("kind", "within_session")
-            return {**data, "n_folds": 5 if kind == "within_session" else None}
-        return data
-
-    @model_validator(mode="after")
-    def _check_folds(self) -> EvaluationSpec:
-        if self.kind == "cross_subject" and self.n_folds is not None:
-            raise ValueError(
-                f"n_folds is {self.n_folds}, but cross_subject has one fold a subject; "
-                "remove n_folds (or set it to null), or use kind: within_session"
-            )
-        return self
-
-
-class SaveSpec(_Section):
-    """What a run keeps beside its scores."""
-
-    embeddings: bool = Field(True, description="Keep embeddings and predictions of test trials.")
-    models: Literal["last", "all", "none"] = Field(
-        "last", description="Networks kept: of each pipeline's last fold, of every fold, or none."
-    )
-
-
-class RunSpec(_Section):
+class RunSpec(Section):
     """One run: a data set, how it is prepared and divided, and the pipelines that compete on it.
 
     Examples
@@ -217,7 +149,8 @@ class RunSpec(_Section):
     def _check_pipelines(cls, value: list[PipelineSpec]) -> list[PipelineSpec]:
         names = known_models()
         wrong = [
-            f"pipeline {p.name!r}: unknown model {p.model!r}; known: csp_lda, ts_lr, "
+            f"pipeline {p.name!r}: unknown model {p.model!r}; known: "
+            f"{', '.join(CLASSICAL_MODELS)}, "
             "hypeeg's networks, the model classes of braindecode, and Hyperbolic(...) of these."
             f"{did_you_mean(p.model, names)}"
             for p in value

@@ -1,12 +1,26 @@
-"""The end of a run for people: tables on the screen, ``summary.md`` and ``summary.csv``."""
+"""The end of a run for people: tables on the screen, ``summary.md`` and the tables beside it.
+
+``summary.csv`` holds the scores by pipeline, ``comparisons.csv`` the planned comparisons, and
+``measures.csv``, ``confusion.csv``, ``per_class.csv``, ``reliability.csv`` and
+``learning_curve.csv`` what :mod:`hypeeg.experiments.measures` finds in the predictions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from hypeeg.experiments import report
+from hypeeg.experiments.comparisons import (
+    PairedResult,
+    compare_all,
+    comparison_frame,
+    effect_rows,
+    planned_comparisons,
+)
+from hypeeg.experiments.measures import Measures, measure_run
 from hypeeg.experiments.spec import RunSpec
 from hypeeg.experiments.store import replace_file
 
@@ -16,14 +30,9 @@ if TYPE_CHECKING:
     from hypeeg.experiments.runner import RunResult
 
 
-def comparisons(scores: pd.DataFrame, spec: RunSpec) -> list[report.Comparison]:
-    """Compare each hyperbolic pipeline with its Euclidean twins."""
-    found = [
-        report.compare(scores, pipeline.twin_of, pipeline.name)
-        for pipeline in spec.pipelines
-        if pipeline.twin_of is not None
-    ]
-    return [comparison for comparison in found if comparison is not None]
+def comparisons(scores: pd.DataFrame, spec: RunSpec, scoring: str) -> list[PairedResult]:
+    """Carry out the comparisons a run file plans, see :mod:`hypeeg.experiments.comparisons`."""
+    return compare_all(scores, planned_comparisons(spec.pipelines), scoring)
 
 
 def table_title(result: RunResult, spec: RunSpec, table: pd.DataFrame) -> str:
@@ -80,7 +89,7 @@ def _failure_lines(result: RunResult, limit: int = 10) -> list[str]:
 
 
 def write_summary(result: RunResult, spec: RunSpec) -> None:
-    """Write ``summary.md`` and ``summary.csv`` into the run folder.
+    """Write ``summary.md`` and its tables into the run folder.
 
     Parameters
     ----------
@@ -100,12 +109,15 @@ def write_summary(result: RunResult, spec: RunSpec) -> None:
             f"## {table_title(result, spec, table)}",
             report.markdown_table(*report.summary_rows(table)),
         ]
-        paired = comparisons(scores, spec)
+        paired = comparisons(scores, spec, result.scoring)
         if paired:
-            parts += [
-                f"## Hyperbolic minus Euclidean twin: {result.scoring}, same folds",
-                report.markdown_table(*report.comparison_rows(paired)),
-            ]
+            frame = comparison_frame(paired)
+            replace_file(result.folder / "comparisons.csv", frame.to_csv(index=False).encode())
+            parts += _comparison_parts(paired)
+        names = [pipeline.name for pipeline in spec.pipelines]
+        measures = measure_run(result.folder, names, scores, spec.evaluation.kind)
+        measures.write(result.folder)
+        parts += _measure_parts(measures, result.scoring)
     lines = closing_lines(result)
     if lines:
         parts += ["## What to keep in mind", "\n".join(_bullets(lines))]
@@ -115,6 +127,63 @@ def write_summary(result: RunResult, spec: RunSpec) -> None:
             report.markdown_table(*report.unit_rows(scores)),
         ]
     replace_file(result.folder / "summary.md", ("\n\n".join(parts) + "\n").encode("utf-8"))
+
+
+_FAMILIES = {
+    "twin": "Hyperbolic minus Euclidean twin",
+    "baseline": "Networks minus classical pipelines",
+}
+
+
+def _comparison_parts(paired: Sequence[PairedResult]) -> list[str]:
+    parts = []
+    for family, title in _FAMILIES.items():
+        own = [result for result in paired if result.family == family]
+        if not own:
+            continue
+        parts += [
+            f"## {title}: same folds, subjects as units",
+            "\n".join(f"- {result.statement}" for result in own),
+            report.markdown_table(*effect_rows(own)),
+        ]
+        tested = own[0].family_size
+        parts.append(
+            f"95 % bootstrap intervals over subjects and seeds. Wilcoxon signed-rank tests over "
+            f"subjects, Holm-corrected over the {tested} tests of this table. SMD: mean over "
+            "standard deviation of the differences."
+            if tested
+            else "Too few subjects for a test or an interval."
+        )
+    return parts
+
+
+def _measure_parts(measures: Measures, scoring: str) -> list[str]:
+    parts = []
+    if not measures.learning_curve.empty:
+        parts += [
+            f"## {scoring} by training set size (mean ± std over subjects)",
+            report.markdown_table(*report.learning_curve_rows(measures.learning_curve)),
+        ]
+    header, rows = report.measure_rows(measures.pipelines)
+    if rows:
+        parts += [
+            "## Predictions",
+            report.markdown_table(header, rows),
+            "All test trials of a seed together, means over seeds. ECE: expected calibration "
+            "error of the most probable class, ten bins. By class: `per_class.csv`, "
+            "`confusion.csv`; by confidence: `reliability.csv`.",
+        ]
+    header, rows = report.space_rows(measures.pipelines)
+    if rows:
+        parts += [
+            "## Learned spaces",
+            report.markdown_table(header, rows),
+            "√c radius: median distance from the origin in units of the curvature radius, and its "
+            "95th percentile; far below 1 the space is as good as flat. δ: relative "
+            "Gromov hyperbolicity, 0 for a tree, to be read beside the same number of points "
+            "without curvature and with directions at random. Medians over fits.",
+        ]
+    return parts
 
 
 def _bullets(lines: list[str]) -> list[str]:
@@ -152,9 +221,11 @@ def print_summary(result: RunResult, spec: RunSpec, console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-        for comparison in comparisons(result.scores, spec):
-            for line in report.comparison_lines(comparison, result.scoring):
-                say(line)
+        paired = comparisons(result.scores, spec, result.scoring)
+        # Twins are what a run is about; comparisons with classical pipelines are in summary.md.
+        shown = [r for r in paired if r.family == "twin"] or paired
+        for comparison in shown:
+            say(comparison.statement)
         say("")
     for line in closing_lines(result):
         say(line)

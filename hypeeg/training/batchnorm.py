@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hypeeg.nn import LorentzBatchNorm1d
+from hypeeg.nn.domain_norm import DomainNorm, domain_layers
 from hypeeg.training.data import TrialBatches, TrialDataset
 
 
@@ -28,7 +30,8 @@ def refresh_batch_norm(
         Left in evaluation mode; one without batch normalisation is not run.
     trials : TrialDataset
         Training trials, drawn in a fixed random order: stored orders go by class or by subject,
-        and the variance within such a batch is too small.
+        and the variance within such a batch is too small.  Layers with statistics for each domain
+        keep those of domains that none of the trials is of.
     batch_size : int
         Upper bound of the size of a batch.
     device : torch.device or str
@@ -43,21 +46,38 @@ def refresh_batch_norm(
         for m in module.modules()
         if isinstance(m, _BatchNorm | LorentzBatchNorm1d) and m.track_running_stats
     ]
+    by_domain = domain_layers(module)
     module.eval()
-    if not layers or len(trials) < 2:
+    if not (layers or by_domain) or len(trials) < 2:
         return
-    momenta = [layer.momentum for layer in layers]
+    every: list[Any] = [*layers, *by_domain]
+    momenta = [layer.momentum for layer in every]
     n_batches = math.ceil(len(trials) / batch_size)
     even_size = max(2, math.ceil(len(trials) / n_batches))
     order = torch.Generator().manual_seed(0)
     try:
         for layer in layers:
             layer.reset_running_stats()
+        for domain in _domains_of(trials, by_domain):
+            for norm in by_domain:
+                norm.reset_domain(domain)
+        for layer in every:
             layer.momentum = None  # torch's way to say: the plain mean over batches
             layer.train()
         for X, _ in TrialBatches(trials, even_size, order):
-            module(X.to(device))
+            if isinstance(X, dict):
+                module(**{name: value.to(device) for name, value in X.items()})
+            else:
+                module(X.to(device))
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum in zip(every, momenta, strict=True):
             layer.momentum = momentum
             layer.eval()
+
+
+def _domains_of(trials: TrialDataset, layers: list[DomainNorm]) -> list[int]:
+    if trials.domain is not None:
+        found: list[int] = torch.unique(trials.domain).tolist()
+        return found
+    # A network of one domain, which no trial has to name.
+    return [layer.domain for layer in layers[:1] if isinstance(layer.domain, int)]

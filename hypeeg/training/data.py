@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
 
+# Of so many domains a batch holds trials, as in batch normalisation by domain for EEG (Kobler
+# et al., NeurIPS 2022): enough of each for its statistics, and more than one subject a step.
+DOMAINS_IN_A_BATCH = 5
+
 
 class TrialDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Trials and their class indices as two tensors.
+    """Trials, their class indices and, for networks that ask for it, their domains as tensors.
 
     Parameters
     ----------
@@ -22,10 +27,16 @@ class TrialDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     device : torch.device, optional
         Where the trials are wanted.  They are moved there at once if they take less than a
         quarter of the free memory of a GPU; otherwise each batch is moved when it is used.
+    domain : ndarray, shape (n_trials,), int64, optional
+        Domain of each trial.  With it the network is called as ``module(x=..., domain=...)``.
     """
 
     def __init__(
-        self, X: np.ndarray, y: np.ndarray | None = None, device: torch.device | None = None
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None = None,
+        device: torch.device | None = None,
+        domain: np.ndarray | None = None,
     ) -> None:
         X = np.ascontiguousarray(X, dtype=np.float32)
         self.X = torch.from_numpy(X if X.flags.writeable else X.copy())
@@ -34,16 +45,19 @@ class TrialDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
             if y is None
             else torch.from_numpy(np.array(y, dtype=np.int64))
         )
+        self.domain = None if domain is None else torch.from_numpy(np.array(domain, dtype=np.int64))
         if device is not None and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if self.X.nbytes < free // 4:
                 self.X, self.y = self.X.to(device), self.y.to(device)
+                self.domain = None if self.domain is None else self.domain.to(device)
 
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.X[index], self.y[index]
+    def __getitem__(self, index: Any) -> tuple[Any, torch.Tensor]:
+        X = self.X[index]
+        return (X if self.domain is None else {"x": X, "domain": self.domain[index]}), self.y[index]
 
 
 class TrialBatches:
@@ -60,7 +74,9 @@ class TrialBatches:
         Trials in a batch.  A last batch of a single trial joins the one before, because batch
         normalisation has no variance to offer to one trial.
     generator : torch.Generator, optional
-        CPU generator of a new order at every pass; without one the order is the stored one.
+        CPU generator of a new order at every pass; without one the order is the stored one.  With
+        domains, a batch drawn in random order holds at least two trials of each of a few domains
+        (:data:`DOMAINS_IN_A_BATCH` of them where `batch_size` allows), as many batches as without.
     """
 
     def __init__(
@@ -81,23 +97,66 @@ class TrialBatches:
         return bounds
 
     def __len__(self) -> int:
-        return len(self._bounds()) - 1
+        if self.generator is None or self.dataset.domain is None:
+            return len(self._bounds()) - 1
+        counts = _counts(self.dataset.domain)
+        return _n_batches(counts, self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        X, y = self.dataset.X, self.dataset.y
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
         bounds = self._bounds()
         if self.generator is None:
             for start, stop in itertools.pairwise(bounds):
-                yield X[start:stop], y[start:stop]
+                yield self.dataset[start:stop]
+            return
+        device = self.dataset.X.device
+        if self.dataset.domain is not None:
+            domain = self.dataset.domain.cpu()
+            for index in _batches_by_domain(domain, self.batch_size, self.generator):
+                yield self.dataset[index.to(device)]
             return
         # Drawn on the CPU whatever the device, so that a seed means one order everywhere.
-        order = torch.randperm(len(self.dataset), generator=self.generator).to(X.device)
+        order = torch.randperm(len(self.dataset), generator=self.generator).to(device)
         for start, stop in itertools.pairwise(bounds):
-            index = order[start:stop]
-            yield X[index], y[index]
+            yield self.dataset[order[start:stop]]
 
 
-def split_validation(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _counts(domain: torch.Tensor) -> list[int]:
+    counts = torch.bincount(domain.cpu())
+    return [int(n) for n in counts[counts > 0]]
+
+
+def _n_chunks(counts: list[int], batch_size: int) -> list[int]:
+    """Return into how many chunks the trials of each domain are cut."""
+    size = max(2, batch_size // max(2, min(DOMAINS_IN_A_BATCH, len(counts))))
+    return [max(1, min(round(n / size), n // 2)) for n in counts]
+
+
+def _n_batches(counts: list[int], batch_size: int) -> int:
+    return min(-(-sum(counts) // batch_size), sum(_n_chunks(counts, batch_size)))
+
+
+def _batches_by_domain(
+    domain: torch.Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """Yield indices of batches that hold several trials of each domain they hold at all.
+
+    Each domain's trials, in a new order, are cut into chunks of at least two; batches are made of
+    chunks in a new order, and their sizes differ a little.
+    """
+    counts = _counts(domain)
+    chunks: list[torch.Tensor] = []
+    for code, parts in zip(torch.unique(domain), _n_chunks(counts, batch_size), strict=True):
+        members = torch.nonzero(domain == code).squeeze(1)
+        members = members[torch.randperm(len(members), generator=generator)]
+        chunks.extend(members.tensor_split(parts))
+    order = torch.randperm(len(chunks), generator=generator)
+    for group in order.tensor_split(_n_batches(counts, batch_size)):
+        yield torch.cat([chunks[i] for i in group])
+
+
+def split_validation(
+    y: np.ndarray, fraction: float, seed: int, domain: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Split trials into a training and a validation part, with the classes in proportion.
 
     Parameters
@@ -108,6 +167,9 @@ def split_validation(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndar
         Share of the trials to hold out, in (0, 1).
     seed : int
         Seed of the draw.
+    domain : ndarray, shape (n_trials,), int64, optional
+        Domains, kept in proportion too if there are trials enough for each class of each domain
+        to appear in both parts.
 
     Returns
     -------
@@ -129,8 +191,15 @@ def split_validation(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndar
     )
     if counts.min() < 2 or n_valid < len(counts) or len(y) - n_valid < len(counts):
         raise problem
+    strata = y
+    if domain is not None:
+        _, joint, sizes = np.unique(
+            domain * len(counts) + y, return_inverse=True, return_counts=True
+        )
+        if sizes.min() >= 2 and len(sizes) <= min(n_valid, len(y) - n_valid):
+            strata = joint
     splitter = StratifiedShuffleSplit(n_splits=1, test_size=n_valid, random_state=seed)
-    train, valid = next(splitter.split(np.zeros((len(y), 1)), y))
+    train, valid = next(splitter.split(np.zeros((len(y), 1)), strata))
     if any(len(np.unique(y[part])) < len(counts) for part in (train, valid)):
         raise problem
     return np.sort(train), np.sort(valid)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
-from hypeeg.training import persistence
-from hypeeg.training.callbacks import find_curvature
+from hypeeg.nn.domain_norm import domain_layers
+from hypeeg.training.batchnorm import refresh_batch_norm
 from hypeeg.training.data import TrialBatches, TrialDataset, split_validation
-from hypeeg.training.inputs import check_fit_data, check_predict_data
+from hypeeg.training.domains import DomainData, check_domain_sizes, gather, settle_target
+from hypeeg.training.inputs import check_fit_data
 from hypeeg.training.losses import class_weights
 from hypeeg.training.net import TrialNet, make_callbacks, make_net
 from hypeeg.training.options import check_training_options
+from hypeeg.training.persistence import KeepsModel
+from hypeeg.training.prediction import PredictsWithNet
 from hypeeg.training.randomness import (
     deterministic_convolutions,
     draw_seed,
@@ -33,9 +28,7 @@ from hypeeg.training.randomness import (
 )
 
 
-class HyperbolicClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
-):
+class HyperbolicClassifier(PredictsWithNet, KeepsModel):
     """Classifier around a network with hyperbolic parts; the base of every wing's estimator.
 
     A subclass says which network: :meth:`_module_config` describes it as plain data (what a saved
@@ -121,12 +114,9 @@ class HyperbolicClassifier(
         Epochs trained.
     seed_ : int
         The seed that was used: pass it as `random_state` to repeat the fit.
+    domains_ : list of str or int, or None
+        Domains of the training trials, where the fit was told.
     """
-
-    module_config_: dict[str, Any]
-    classes_: np.ndarray
-    input_shape_: tuple[int, ...]
-    net_: TrialNet
 
     def __init__(
         self,
@@ -229,10 +219,16 @@ class HyperbolicClassifier(
         TrainingDivergedError
             If the loss or a weight stops being finite.
         """
+        return self._fit(X, y, DomainData())
+
+    def _fit(self, X: Any, y: Any, given: DomainData) -> Self:
+        """Train a new network, with what is known of domains; see :meth:`fit`."""
         if "net_" in vars(self):
             del self.net_  # a fit that fails leaves no half-new model behind
         X, y = check_fit_data(self, X, y)
         check_training_options(self)
+        data = gather(self, X, y, given)
+        X, y, domain = data.X, data.y, data.codes
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
@@ -245,25 +241,49 @@ class HyperbolicClassifier(
         valid: np.ndarray | None = None
         train = np.arange(len(X))
         if self.early_stopping:
-            train, valid = split_validation(codes, self.validation_fraction, split_seed)
+            train, valid = split_validation(codes, self.validation_fraction, split_seed, domain)
         X_train = X if valid is None else X[train]
+        self.domains_ = data.labels
         config = self._module_config(X_train, codes[train])
         config["n_outputs"] = len(classes)
+        if config.get("n_domains") is None:
+            domain = None  # the network has no use for it
+        elif domain is not None and data.labels is not None:
+            check_domain_sizes(train, domain, data.labels)
         weights = class_weights(self.class_weight, classes, codes[train])
-        valid_set = None if valid is None else TrialDataset(X[valid], codes[valid], device)
-        train_set = TrialDataset(X_train, codes[train], device)
+
+        def trials(index: np.ndarray, X: np.ndarray) -> TrialDataset:
+            return TrialDataset(X, codes[index], device, None if domain is None else domain[index])
+
+        valid_set = None if valid is None else trials(valid, X[valid])
+        train_set = trials(train, X_train)
         with isolated_rng(torch_seed, device), deterministic_convolutions(device):
+            module = self._build_module(config)
+            if domain is not None and not domain_layers(module):
+                raise TypeError(
+                    f"{type(module).__name__} takes n_domains, but holds no layer with statistics "
+                    "for each domain (hypeeg.nn.domain_norm.DomainNorm)"
+                )
             net = make_net(
                 self,
-                self._build_module(config),
+                module,
                 device,
                 callbacks=make_callbacks(self),
                 order=torch.Generator().manual_seed(order_seed),
                 weights=weights,
                 valid_set=valid_set,
-                total_steps=self.max_epochs * len(TrialBatches(train_set, self.batch_size)),
+                total_steps=self.max_epochs
+                * len(TrialBatches(train_set, self.batch_size, torch.Generator())),
             )
             net.partial_fit(train_set)
+            if given.adapt_batch_norm and data.X_target is not None:
+                target = None
+                if domain is not None:
+                    target = np.full(len(data.X_target), config["n_domains"] - 1)
+                trials_of_target = TrialDataset(data.X_target, domain=target)
+                refresh_batch_norm(net.module_, trials_of_target, self.batch_size, device)
+            if domain is not None:
+                settle_target(net.module_, data.X_target, given.unseen, self.batch_size, device)
         self.classes_ = classes
         self.input_shape_ = X.shape[1:]
         self.seed_ = seed
@@ -272,157 +292,9 @@ class HyperbolicClassifier(
         self.n_iter_ = len(self.history_)
         self.curvature_history_ = dict(net.callbacks_)["curvature_history"].values_
         self.net_ = net
-        self._n_features_out = net.embedding(TrialDataset(X[:1])).shape[1]
+        first = None if domain is None else domain[:1]
+        self._n_features_out = net.embedding(TrialDataset(X[:1], domain=first)).shape[1]
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Compute scores from which the predicted class follows.
-
-        Parameters
-        ----------
-        X : array-like, shape (n_trials, ...)
-            Trials of the shape of the fit.
-
-        Returns
-        -------
-        ndarray, float32
-            For two classes, shape (n_trials,): the score of ``classes_[1]`` minus that of
-            ``classes_[0]``.  For more, shape (n_trials, n_classes): the network's outputs.
-        """
-        logits = self._logits(X)
-        scores = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-        return scores.numpy()
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Compute the probability of every class.
-
-        Parameters
-        ----------
-        X : array-like, shape (n_trials, ...)
-            Trials of the shape of the fit.
-
-        Returns
-        -------
-        ndarray, shape (n_trials, n_classes), float32
-            In the order of `classes_`.
-        """
-        return torch.softmax(self._logits(X), dim=1).numpy()
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like, shape (n_trials, ...)
-            Trials of the shape of the fit.
-
-        Returns
-        -------
-        ndarray, shape (n_trials,)
-            Members of `classes_`.
-        """
-        logits = self._logits(X)
-        return self.classes_[logits.argmax(dim=1).numpy()]
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Compute embeddings: the inputs of the network's head.
-
-        Parameters
-        ----------
-        X : array-like, shape (n_trials, ...)
-            Trials of the shape of the fit.
-
-        Returns
-        -------
-        ndarray, shape (n_trials, n), float32
-            For a hyperbolic network, space parts of points of the hyperboloid of curvature
-            ``-curvature_``, time part ``sqrt(1 / curvature_ + |x|^2)``; for a Euclidean one, its
-            features.
-        """
-        check_is_fitted(self)
-        return self.net_.embedding(TrialDataset(self._checked(X))).numpy()
-
-    @property
-    def module_(self) -> torch.nn.Module:
-        """The trained network."""
-        return self.net_.module_
-
-    @property
-    def curvature_(self) -> float | None:
-        """Curvature magnitude of the embedding, None for a Euclidean network."""
-        curvature = find_curvature(self.module_)
-        return None if curvature is None else float(curvature.value)
-
-    # -- keeping ----------------------------------------------------------------------------
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the fitted model to a folder, as ``config.json`` and ``model.safetensors``.
-
-        Parameters
-        ----------
-        folder : path
-            Made if missing.  A model that is there already is replaced; `callbacks` and
-            `random_state` objects are not kept.
-
-        Returns
-        -------
-        Path
-            The folder.
-
-        Raises
-        ------
-        TypeError
-            If a parameter holds something that JSON cannot.
-        """
-        check_is_fitted(self)
-        return persistence.save_model(self, Path(folder))
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
-        """Read a model that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        folder : path
-            Where it is.
-        device : str, default "auto"
-            Where it shall compute; the device of the fit need not exist here.
-
-        Returns
-        -------
-        estimator
-            Fitted; on the same kind of device, its predictions are the same bits.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder or one of its two files is missing.
-        ValueError
-            If the files are not a model of this class, do not belong together or are damaged.
-        """
-        return persistence.load_model(cls, Path(folder), device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A net's pickle holds device memory and an optimiser; weights and a description suffice,
-        # and can be read on a machine without the device.
-        state = dict(super().__getstate__())
-        if state.pop("net_", None) is not None:
-            state["_weights"] = {k: v.cpu() for k, v in self.module_.state_dict().items()}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        weights = state.pop("_weights", None)
-        super().__setstate__(state)
-        if weights is not None:
-            persistence.rebuild(self, weights)
-
-    def _checked(self, X: Any) -> np.ndarray:
-        return check_predict_data(self, X, self.input_shape_)
-
-    def _logits(self, X: Any) -> torch.Tensor:
-        check_is_fitted(self)
-        return self.net_.logits(TrialDataset(self._checked(X)))
 
 
 def _history_rows(net: TrialNet) -> list[dict[str, Any]]:

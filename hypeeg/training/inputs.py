@@ -10,8 +10,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 
-def check_trials(estimator: Any, X: Any) -> np.ndarray:
-    """Check an array of trials with three or more dimensions.
+def check_trials(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
+    """Check an array of trials of any shape.
 
     Parameters
     ----------
@@ -19,6 +19,8 @@ def check_trials(estimator: Any, X: Any) -> np.ndarray:
         Named in messages.
     X : array-like, shape (n_trials, ...)
         Trials.
+    name : str, default "X"
+        What messages call them.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def check_trials(estimator: Any, X: Any) -> np.ndarray:
             allow_nd=True,
             ensure_all_finite=False,
             estimator=estimator,
-            input_name="X",
+            input_name=name,
         )
     if not np.isfinite(X).all():
         per_trial = X.reshape(len(X), -1)
@@ -45,7 +47,7 @@ def check_trials(estimator: Any, X: Any) -> np.ndarray:
         kind = "NaN" if np.isnan(per_trial[bad]).any() else "infinity"
         first = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         raise ValueError(
-            f"Input X contains {kind} in {len(bad)} of {len(X)} trials (trial {first}); "
+            f"Input {name} contains {kind} in {len(bad)} of {len(X)} trials (trial {first}); "
             f"{type(estimator).__name__} does not accept missing values: drop these trials or "
             "repair the recording"
         )

@@ -105,7 +105,7 @@ class TrialNet(NeuralNetClassifier):
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             losses.append(step["loss"].detach())
-            sizes.append(len(batch[0]))
+            sizes.append(len(batch[1]))
             if not training:
                 target = batch[1].to(step["y_pred"].device)
                 correct.append((step["y_pred"].argmax(dim=1) == target).sum())

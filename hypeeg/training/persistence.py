@@ -14,12 +14,14 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from hypeeg.training.net import make_net
 from hypeeg.training.randomness import isolated_rng, resolve_device
@@ -39,6 +41,75 @@ _EstimatorT = TypeVar("_EstimatorT", bound="HyperbolicClassifier")
 # Parameters that belong to a session, not to a model.
 _NOT_KEPT = ("callbacks", "device")
 _NOT_STATE = ("net_", "classes_", "feature_names_in_")
+
+
+class KeepsModel(BaseEstimator):
+    """Mix-in of saving, loading and pickling a fitted estimator."""
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fitted model to a folder, as ``config.json`` and ``model.safetensors``.
+
+        Parameters
+        ----------
+        folder : path
+            Made if missing.  A model that is there already is replaced; `callbacks` and
+            `random_state` objects are not kept.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        TypeError
+            If a parameter holds something that JSON cannot.
+        """
+        check_is_fitted(self)
+        return save_model(cast(Any, self), Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            Where it is.
+        device : str, default "auto"
+            Where it shall compute; the device of the fit need not exist here.
+
+        Returns
+        -------
+        estimator
+            Fitted; on the same kind of device, its predictions are the same bits.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or one of its two files is missing.
+        ValueError
+            If the files are not a model of this class, do not belong together or are damaged.
+        """
+        loaded: Self = load_model(cast(Any, cls), Path(folder), device)
+        return loaded
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A net's pickle holds device memory and an optimiser; weights and a description suffice,
+        # and can be read on a machine without the device.
+        state = dict(super().__getstate__())
+        if state.pop("net_", None) is not None:
+            state["_weights"] = {
+                k: v.cpu() for k, v in cast(Any, self).module_.state_dict().items()
+            }
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        weights = state.pop("_weights", None)
+        super().__setstate__(state)
+        if weights is not None:
+            rebuild(cast(Any, self), weights)
 
 
 def rebuild(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from sklearn.base import clone
+from sklearn import get_config
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from hypeeg.eeg.pipeline_spec import PipelineSpec, TrainingSpec, check_pipelines, training_of
 from hypeeg.eeg.pipelines import build_pipeline
+from hypeeg.eeg.routing import requested
 
 RUN = TrainingSpec(max_epochs=3, lr=0.01)
 OURS = PipelineSpec(
@@ -75,7 +78,10 @@ def test_overrides_count_only_where_given():
     [
         ({"name": "x", "model": "EEGNet", "lr": 1}, "Extra inputs"),
         ({"name": "", "model": "EEGNet"}, "at least 1 character"),
-        ({"name": "x", "model": "EEGNet", "bands": [[8, 12]]}, "bands belong to model 'ts_lr'"),
+        (
+            {"name": "x", "model": "EEGNet", "bands": [[8, 12]]},
+            "bands belong to the models csp_lda, .*, not 'EEGNet'",
+        ),
         ({"name": "x", "model": "ts_lr", "bands": [[12, 8]]}, "0 < low < high"),
         ({"name": "x", "model": "ts_lr", "bands": []}, "bands is empty"),
         ({"name": "x", "model": "ts_lr", "training": {"lr": 1}}, "training is for networks"),
@@ -223,3 +229,93 @@ def test_classical_standardisation_only_on_request():
     assert "standardise" not in build_pipeline(CSP, standardise="channel").named_steps
     asked = CSP.model_copy(update={"standardise": "channel"})
     assert build_pipeline(asked).named_steps["standardise"].mode == "channel"
+
+
+class Shift(TransformerMixin, BaseEstimator):
+    """Adds 1, and notes the subjects and the target trials that it was given."""
+
+    __metadata_request__fit = {"subjects": True, "X_target_unlabeled": True}  # noqa: RUF012
+
+    def fit(self, X, y=None, subjects=None, X_target_unlabeled=None):
+        self.subjects_, self.target_ = subjects, X_target_unlabeled
+        return self
+
+    def transform(self, X):
+        return X + 1
+
+
+def test_trial_steps_come_first_in_every_pipeline(trials):
+    X, y = trials
+    step = Shift()
+    for spec in ("csp_lda", PipelineSpec(name="n", model="EEGNet", params={"kernel_length": 16})):
+        pipeline = build_pipeline(
+            spec, trial_steps=[("shift", step)], training=TrainingSpec(max_epochs=1)
+        )
+        assert next(iter(pipeline.named_steps)) == "shift"
+        assert pipeline[0] is not step
+        who = np.arange(60) // 20
+        pipeline.fit(X, y, subjects=who, X_target_unlabeled=X[:5])
+        np.testing.assert_array_equal(pipeline[0].subjects_, who)
+        np.testing.assert_array_equal(pipeline[0].target_, X[:5])
+        # Plain use asks for nothing and leaves the global switch alone.
+        clone(pipeline).fit(X, y)
+        assert not get_config()["enable_metadata_routing"]
+
+
+def test_target_trials_pass_through_the_steps_before(trials, monkeypatch):
+    """The network gets them shifted and standardised, as it will those it predicts."""
+    from hypeeg import HypEEGClassifier
+
+    seen = {}
+
+    def spy(self, X, y=None, **params):
+        seen.update(params, X=X)
+        self.classes_ = np.unique(y)
+        return self
+
+    spy.__signature__ = inspect.signature(HypEEGClassifier.fit)
+    monkeypatch.setattr(HypEEGClassifier, "fit", spy)
+    X, y = trials
+    who = np.repeat(["a", "b", "c"], 20)
+    spec = PipelineSpec(
+        name="n", model="HyperbolicEEGNetDSBN", training=TrainingSpec(domain="subject")
+    )
+    pipeline = build_pipeline(spec, trial_steps=[("shift", Shift())])
+    pipeline.fit(X, y, subjects=who, X_target_unlabeled=3 * X[:7])
+    before = pipeline[:-1]
+    np.testing.assert_array_equal(seen["subjects"], who)
+    np.testing.assert_allclose(seen["X"], before.transform(X), rtol=1e-6)
+    np.testing.assert_allclose(seen["X_target_unlabeled"], before.transform(3 * X[:7]), rtol=1e-6)
+    assert "sessions" not in seen
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({}, {"X_target_labeled", "y_target_labeled"}),
+        (
+            {"domain": "subject"},
+            {"subjects", "X_target_unlabeled", "X_target_labeled", "y_target_labeled"},
+        ),
+        (
+            {"domain": "session"},
+            {"sessions", "X_target_unlabeled", "X_target_labeled", "y_target_labeled"},
+        ),
+        (
+            {"adapt_batch_norm": True},
+            {"X_target_unlabeled", "X_target_labeled", "y_target_labeled"},
+        ),
+    ],
+)
+def test_what_networks_ask_for(training, expected):
+    spec = PipelineSpec(name="n", model="HyperbolicEEGNetDSBN", training=TrainingSpec(**training))
+    offered = dict.fromkeys(
+        ("subjects", "sessions", "X_target_unlabeled", "X_target_labeled", "y_target_labeled")
+    )
+    assert set(requested(clone(build_pipeline(spec)), offered)) == expected
+    assert requested(build_pipeline("ts_lr"), offered) == {}
+
+
+def test_a_twin_shares_the_domain():
+    parent = OURS.model_copy(update={"training": TrainingSpec(domain="session")})
+    assert training_of(TWIN, [parent, TWIN], RUN).domain == "session"

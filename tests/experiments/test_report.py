@@ -149,3 +149,22 @@ def test_markdown_has_one_cell_a_column() -> None:
         "| 1 | 0 | 0.500 | 1.000 |",
         "| 2 | 0 | 0.250 | 0.750 |",
     ]
+
+
+def test_spread_of_seeds_is_over_their_means() -> None:
+    first = scores_of({"h": [[0.7, 0.9], [0.9, 0.9]]})
+    second = scores_of({"h": [[0.5, 0.5], [0.6, 0.6]]}).assign(seed=1)
+    table = report.summarise(pd.concat([first, second]))
+    assert table["seed_std"].iloc[0] == pytest.approx(np.std([0.85, 0.55], ddof=1))
+    assert math.isnan(report.summarise(first)["seed_std"].iloc[0])
+
+
+def test_permutations_do_not_make_more_trials() -> None:
+    """A learning curve tests the same trials again and again: the interval must not shrink."""
+    one = scores_of({"h": [[0.6], [0.7]]})
+    curve = pd.concat(
+        [one.assign(data_size=s, permutation=p, fold=p) for s in (5, 10) for p in range(10)]
+    )
+    assert report.summarise(curve)["n_trials"].iloc[0] == report.summarise(one)["n_trials"].iloc[0]
+    unused = one.assign(data_size=math.nan, permutation=math.nan)
+    assert report.summarise(unused)["n_trials"].iloc[0] == 40

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import roc_auc_score
 
 from hypeeg.experiments.gather import SCORE_COLUMNS, read_embeddings
@@ -70,6 +71,11 @@ def test_a_run_leaves_a_whole_record(go: Go, make_trials: Callable[..., SimpleNa
         "curvature_history.csv",
         "summary.md",
         "summary.csv",
+        "comparisons.csv",
+        "measures.csv",
+        "per_class.csv",
+        "confusion.csv",
+        "reliability.csv",
         "log.txt",
         "status.json",
     }
@@ -131,11 +137,23 @@ def test_embeddings_cover_each_trial_once_a_seed_with_its_label(
     assert losses.groupby("epoch")["train_loss"].first().to_dict() == {1: 0.7, 2: 0.5}
 
 
-def test_embeddings_can_be_left_out(go: Go) -> None:
+def test_embeddings_can_be_left_out_and_predictions_stay(go: Go) -> None:
+    whole = go()
     result = go(save={"embeddings": False})
     assert result.state == "done"
-    assert not (result.folder / "embeddings").exists()
+    for name, path in _embedding_files(result).items():
+        stored = read_embeddings(path)
+        other = read_embeddings(_embedding_files(whole)[name])
+        assert stored["embedding"].shape == (len(stored["trial"]), 0)
+        for key in ("y_true", "y_pred", "proba", "trial"):
+            np.testing.assert_array_equal(stored[key], other[key])
     assert len(pd.read_csv(result.folder / "history.csv")) == 2 * len(records_of(result))
+
+
+def test_predictions_can_be_left_out_too(go: Go) -> None:
+    result = go(save={"embeddings": False, "predictions": False})
+    assert result.state == "done"
+    assert not (result.folder / "embeddings").exists()
 
 
 def test_no_pipeline_is_fitted_on_a_test_trial(
@@ -307,3 +325,120 @@ def test_several_workers_give_the_same_scores(
         assert sorted(r["task"] for r in records_of(result)) == list(range(8))
         frames.append(result.scores.drop(columns=["fit_time", "predict_time", "time"]))
     pd.testing.assert_frame_equal(frames[0], frames[1], check_exact=True)
+
+
+def aligned_spec(spec_data: Callable[..., dict[str, Any]], *steps: str) -> RunSpec:
+    """A network and a classical pipeline behind trial steps that learn."""
+    return RunSpec.from_data(
+        spec_data(
+            dataset={"name": "SimulatedMI"},
+            preprocessing={"steps": [{"step": name} for name in steps]},
+            evaluation={"kind": "cross_subject", "adaptation": "unlabeled_20"},
+            training={"max_epochs": 1},
+            pipelines=[
+                {"name": "net", "model": "EEGNet"},
+                {"name": "csp", "model": "csp_lda", "params": {"n_components": 2}},
+            ],
+        )
+    )
+
+
+def test_trial_steps_come_first_and_learn_from_what_they_are_offered(
+    tmp_path: Path,
+    make_trials: Callable[..., SimpleNamespace],
+    spec_data: Callable[..., dict[str, Any]],
+) -> None:
+    from hypeeg.eeg.alignment import DomainAlignment
+    from hypeeg.eeg.pipelines import build_pipeline
+    from hypeeg.experiments.saved import load_pipeline
+
+    trials = make_trials(subjects=3)
+    trials.X = np.concatenate([trials.X, trials.X[:, :, ::-1]] * 4, axis=2)
+    trials.X *= trials.metadata["subject"].to_numpy()[:, None, None]
+    spec = aligned_spec(spec_data, "align")
+    result = run(spec, tmp_path, load=lambda _: trials, progress=False)
+    assert result.state == "done", result.failures
+    subjects = trials.metadata["subject"].to_numpy()
+    position = trials.metadata.groupby(["subject", "session"]).cumcount().to_numpy()
+    for who in (1, 2, 3):
+        train = np.flatnonzero(subjects != who)
+        target = np.flatnonzero((subjects == who) & (position < 4))
+        test = np.flatnonzero((subjects == who) & (position >= 4))
+        align = DomainAlignment()
+        aligned = align.fit_transform(
+            trials.X[train], subjects=subjects[train], X_target_unlabeled=trials.X[target]
+        )
+        csp = build_pipeline(spec.pipelines[1]).fit(aligned, trials.y[train])
+        expected = csp.predict_proba(align.transform(trials.X[test]))
+        stored = read_embeddings(result.folder / "embeddings" / "csp.npz")
+        rows = stored["subject"] == str(who)
+        assert stored["trial"][rows].tolist() == test.tolist()
+        np.testing.assert_allclose(stored["proba"][rows], expected, atol=1e-5)
+    # What is kept of the network is the whole pipeline.
+    [folder] = (result.folder / "models" / "net").iterdir()
+    net = read_embeddings(result.folder / "embeddings" / "net.npz")
+    rows = net["subject"] == "3"
+    again = load_pipeline(folder, device="cpu").predict_proba(trials.X[net["trial"][rows]])
+    np.testing.assert_allclose(again, net["proba"][rows], atol=1e-5)
+
+
+def test_a_network_behind_a_step_that_cannot_be_kept_does_not_load(
+    tmp_path: Path,
+    make_trials: Callable[..., SimpleNamespace],
+    spec_data: Callable[..., dict[str, Any]],
+) -> None:
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    from hypeeg.experiments.runner import build_estimator
+    from hypeeg.experiments.saved import load_pipeline, save_pipeline
+    from hypeeg.experiments.store import RecordError
+
+    trials = make_trials(subjects=1, sessions=1)
+    trials.X = np.tile(trials.X, (1, 1, 8))
+    spec = aligned_spec(spec_data)
+    inner = build_estimator(spec.resolve(), spec.pipelines[0], trials, 0)
+    fitted = Pipeline([("odd", FunctionTransformer()), *inner.steps]).fit(trials.X, trials.y)
+    assert save_pipeline(fitted, tmp_path / "kept")
+    with pytest.raises(RecordError, match=r"'odd'.*FunctionTransformer.*train the pipeline again"):
+        load_pipeline(tmp_path / "kept", device="cpu")
+
+
+class AboveMedian(ClassifierMixin, BaseEstimator):
+    """Takes the upper half of the block it is given for class1: adapts to the block."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> AboveMedian:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        value = X[:, 0].mean(axis=1)
+        return self.classes_[(value > np.median(value)).astype(int)]
+
+
+def test_a_block_is_one_session_in_scores_and_in_predictions(
+    tmp_path: Path,
+    make_trials: Callable[..., SimpleNamespace],
+    spec_data: Callable[..., dict[str, Any]],
+) -> None:
+    trials = make_trials(subjects=2)
+    # Offsets between sessions would put all trials of one into one class.
+    trials.X += 5 * trials.metadata["session"].astype(int).to_numpy()[:, None, None]
+    found = {}
+    for adaptation in ("none", "trialwise"):
+        evaluation = {"kind": "cross_subject", "adaptation": adaptation, "scoring": "accuracy"}
+        spec = RunSpec.from_data(spec_data(evaluation=evaluation))
+        result = run(
+            spec, tmp_path, load=lambda _: trials, build=lambda *_: AboveMedian(), progress=False
+        )
+        assert result.state == "done", result.failures
+        found[adaptation] = result.scores
+        np.testing.assert_allclose(result.scores["score"], result.scores["accuracy"], atol=1e-12)
+        stored = read_embeddings(result.folder / "embeddings" / "csp.npz")
+        right = pd.Series(stored["y_true"] == stored["y_pred"])
+        by_session = right.groupby([stored["subject"], stored["session"]]).mean()
+        own = result.scores[result.scores["pipeline"] == "csp"]
+        np.testing.assert_allclose(by_session, own["score"], atol=1e-12)
+    assert found["none"]["score"].min() > 0.7
+    # A single trial is never above its own median.
+    assert set(found["trialwise"]["score"]) == {0.5}

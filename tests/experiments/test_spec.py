@@ -84,6 +84,46 @@ def test_defaults_are_filled_in() -> None:
         ("evaluation.seeds=[1,1]", "evaluation.seeds", ["repeat"]),
         ("evaluation.scoring=auc", "evaluation.scoring", ["'auc'", "'roc_auc'?"]),
         ("evaluation.kind=cross_subject", "evaluation", ["n_folds is 5", "cross_subject"]),
+        ("evaluation.adaptation=unlabelled_20", "evaluation.adaptation", ["'unlabeled_20'?"]),
+        ("evaluation.adaptation=trialwise", "evaluation", ["cross_subject", "within_session"]),
+        ("evaluation.kind=cross_session", "evaluation", ["n_folds is 5", "one fold a session"]),
+        ("evaluation.learning_curve={sizes: [2]}", "evaluation", ["n_folds is 5", "n_perms"]),
+        (
+            "evaluation={kind: cross_session, learning_curve: {sizes: [2]}}",
+            "evaluation",
+            ["cross_session", "within_session"],
+        ),
+        ("evaluation={shuffle: false, learning_curve: {sizes: [2]}}", "evaluation", ["random"]),
+        (
+            "evaluation={learning_curve: {sizes: [4, 2]}}",
+            "evaluation.learning_curve.sizes",
+            ["[4, 2]", "rise"],
+        ),
+        (
+            "evaluation={learning_curve: {sizes: [0.5]}}",
+            "evaluation.learning_curve.sizes",
+            ["[0.5]", "ratio"],
+        ),
+        (
+            "evaluation={learning_curve: {policy: ratio, sizes: [0.5, 2]}}",
+            "evaluation.learning_curve.sizes",
+            ["[2", "per_class"],
+        ),
+        (
+            "evaluation={learning_curve: {sizes: [2, 4], n_perms: [1, 2]}}",
+            "evaluation.learning_curve",
+            ["[1, 2]", "not rise"],
+        ),
+        (
+            "evaluation={learning_curve: {sizes: [2, 4], n_perms: [3]}}",
+            "evaluation.learning_curve",
+            ["1 items", "2"],
+        ),
+        (
+            "evaluation={learning_curve: {sizes: [2], test_size: 1}}",
+            "evaluation.learning_curve.test_size",
+            ["less than 1"],
+        ),
         ("training.max_epoch=5", "training.max_epoch", ["unknown key", "5", "'max_epochs'?"]),
         ("training.lr=fast", "training.lr", ["'fast'", "number"]),
         ("pipelines.0.model=EEGNett", "pipelines", ["EEGNett", "'EEGNet'?"]),
@@ -235,3 +275,44 @@ def test_sessions_that_no_table_names_may_be_asked_for() -> None:
         RunSpec.from_text(
             MINIMAL.replace("{name: SimulatedMI}", "{name: SimulatedMI, sessions: ['7']}")
         )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{kind: cross_session}",
+        "{kind: cross_subject, adaptation: labeled_20}",
+        "{learning_curve: {sizes: 4, n_perms: 2}}",
+        "{learning_curve: {policy: ratio, sizes: [0.1, 1], n_perms: [3, 1], test_size: 0.5}}",
+        "{n_folds: 3, shuffle: false, single_class_runs: warn}",
+    ],
+)
+def test_every_way_to_evaluate_round_trips(text: str) -> None:
+    spec = RunSpec.from_text(f"{MINIMAL}evaluation: {text}\n")
+    again = RunSpec.from_text(spec.to_yaml())
+    assert again == spec
+    assert again.to_yaml() == spec.to_yaml()
+    assert RunSpec.from_text(spec.resolve().to_yaml()).evaluation == spec.evaluation
+
+
+def test_adaptations_are_the_modes_of_moabb() -> None:
+    from typing import get_args
+
+    from moabb.evaluations import CrossSubjectMode
+
+    from hypeeg.experiments.evaluation_spec import MOABB_MODES, Adaptation
+
+    assert set(MOABB_MODES) == set(get_args(Adaptation))
+    assert {CrossSubjectMode(value) for value in MOABB_MODES.values()} == set(CrossSubjectMode)
+
+
+def test_a_spec_of_an_earlier_version_still_reads() -> None:
+    text = MINIMAL + (
+        "evaluation: {kind: cross_subject, n_folds: null, shuffle: true, seeds: [0],"
+        " scoring: auto}\n"
+        "save: {embeddings: false, models: last}\n"
+    )
+    spec = RunSpec.from_text(text)
+    assert spec.evaluation.adaptation == "none"
+    assert spec.evaluation.learning_curve is None
+    assert spec.save.predictions

@@ -159,3 +159,56 @@ def test_json_is_readable_by_everyone() -> None:
     text = to_json({"a": float("nan"), "b": np.float32(0.5), "c": np.arange(2), 3: (1, None)})
     assert json.loads(text) == {"a": None, "b": 0.5, "c": [0, 1], "3": [1, None]}
     assert "NaN" not in text
+
+
+def test_records_of_an_earlier_version_still_make_a_table() -> None:
+    from hypeeg.experiments.gather import SCORE_COLUMNS, scores_frame
+
+    row = {"session": "0", "score": 0.75, "n_test": 8, "n_correct": 6, "n_classes": 2}
+    record = {
+        **{"task": 0, "pipeline": "a", "subject": 1, "session": "0", "fold": 0, "seed": 0},
+        **{"status": "done", "fit_time": 0.5, "predict_time": 0.1, "curvature": None},
+        **{"n_train": 32, "n_channels": 3, "scores": [row], "messages": []},
+    }
+    frame = scores_frame([record], "D", "within_session", 1)
+    assert list(frame.columns) == list(SCORE_COLUMNS)
+    assert frame.loc[0, ["score", "accuracy", "samples", "channels"]].tolist() == [
+        0.75,
+        0.75,
+        40,
+        3,
+    ]
+    # Beside records of today, what they lack is missing.
+    newer = {**record, "task": 1, "pipeline": "b", "tuned": {"params.F1": 4}}
+    frame = scores_frame([record, newer], "D", "within_session", 1)
+    assert list(frame.columns) == [*SCORE_COLUMNS, "tuned"]
+    assert frame["tuned"].isna().tolist() == [True, False]
+    assert frame["tuned"][1] == '{"params.F1": 4}'
+
+
+def test_part_files_of_an_earlier_version_are_still_gathered(tmp_path: Path) -> None:
+    from hypeeg.experiments.gather import gather_parts, read_embeddings
+
+    folder = RunFolder(tmp_path)
+    n = 4
+    arrays = {
+        "history": np.array("[]"),
+        "curvature_history": np.zeros(0),
+        "embedding": np.zeros((n, 2), np.float32),
+        "curvature": np.full(n, np.nan, np.float32),
+        "y_true": np.array(["a", "b"] * 2),
+        "y_pred": np.array(["a", "a"] * 2),
+        "proba": np.full((n, 2), 0.5, np.float32),
+        "classes": np.array(["a", "b"]),
+        "subject": np.full(n, "1"),
+        "session": np.full(n, "0"),
+        "fold": np.zeros(n, np.int32),
+        "seed": np.zeros(n, np.int64),
+        "trial": np.arange(n),
+    }
+    folder.part(0).parent.mkdir()
+    np.savez(folder.part(0), **arrays)
+    keys = {"task": 0, "pipeline": "p", "subject": 1, "session": "0", "fold": 0, "seed": 0}
+    gather_parts(folder, [{**keys, "status": "done"}])
+    stored = read_embeddings(tmp_path / "embeddings" / "p.npz")
+    assert set(stored) == set(arrays) - {"history", "curvature_history"}

@@ -49,12 +49,15 @@ def _constructor(
 ) -> Callable[..., None]:
     """Return an ``__init__`` that builds the backbone, then converts it."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    # Types, not their names: braindecode's make_model_config reads them in another module.
     theirs = [
         p
-        for p in inspect.signature(backbone.__init__).parameters.values()
+        for p in inspect.signature(backbone.__init__, eval_str=True).parameters.values()
         if p.kind in named and p.name not in (*_REPLACED, *without)
     ]
-    ours = [p for p in inspect.signature(convert).parameters.values() if p.name != "self"]
+    ours = [
+        p for p in inspect.signature(convert, eval_str=True).parameters.values() if p.name != "self"
+    ]
     both = {p.name for p in theirs} & {p.name for p in ours}
     if both:
         raise ValueError(

@@ -24,7 +24,8 @@ _HERE = "hypeeg.eeg.models."
 
 MODELS: dict[str, ModelEntry] = {
     "HyperbolicEEGNet": ModelEntry(_HERE + "hyperbolic_eegnet", twin="EEGNet"),
-    "HyperbolicEEGNetDSBN": ModelEntry(_HERE + "hyperbolic_eegnet_dsbn", twin="EEGNet"),
+    "HyperbolicEEGNetDSBN": ModelEntry(_HERE + "hyperbolic_eegnet_dsbn", twin="EEGNetDSBN"),
+    "EEGNetDSBN": ModelEntry(_HERE + "eegnet_dsbn", twin=None),
     "LorentzEEGNet": ModelEntry(_HERE + "lorentz_eegnet", twin="EEGNet"),
     "HyperbolicShallowFBCSPNet": ModelEntry(_HERE + "hyperbolic_convnets", twin="ShallowFBCSPNet"),
     "HyperbolicDeep4Net": ModelEntry(_HERE + "hyperbolic_convnets", twin="Deep4Net"),
@@ -35,6 +36,12 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "CovarianceAttentionNet": ModelEntry(_HERE + "covariance_attention_net", twin=None),
 }
+
+BASELINES: dict[str, ModelEntry] = {
+    "TSMNet": ModelEntry(_HERE + "tsmnet", twin=None),
+    "MAtt": ModelEntry(_HERE + "matt", twin=None),
+}
+"""Networks of other libraries, to compare with; they need the extra ``hypeeg[baselines]``."""
 
 _HEAD = re.compile(r"Hyperbolic\((?P<backbone>[^()]*)\)")
 
@@ -51,8 +58,8 @@ def get_model_class(name: str) -> type[Any]:
     Parameters
     ----------
     name : str
-        A name in :data:`MODELS`, of a model of ``braindecode.models``, or ``Hyperbolic(...)`` with
-        one of the latter: that model with a hyperbolic head.
+        A name in :data:`MODELS` or :data:`BASELINES`, of a model of ``braindecode.models``, or
+        ``Hyperbolic(...)`` with one of the latter: that model with a hyperbolic head.
 
     Returns
     -------
@@ -64,8 +71,9 @@ def get_model_class(name: str) -> type[Any]:
     ValueError
         If no model has that name; the message holds the nearest names.
     """
-    if name in MODELS:
-        found: type[Any] = getattr(importlib.import_module(MODELS[name].module), name)
+    entry = MODELS.get(name) or BASELINES.get(name)
+    if entry is not None:
+        found: type[Any] = getattr(importlib.import_module(entry.module), name)
         return found
     known = braindecode_models()
     if name in known:
@@ -76,7 +84,7 @@ def get_model_class(name: str) -> type[Any]:
 
         return with_head(backbone)
     if backbone is None:
-        near = difflib.get_close_matches(name, [*MODELS, *known], n=3)
+        near = difflib.get_close_matches(name, [*MODELS, *BASELINES, *known], n=3)
         ours = f"ours are {', '.join(MODELS)}, and Hyperbolic(...) of any model of braindecode"
         hint = f"did you mean {' or '.join(near)}?" if near else f"{ours}."
     else:
