@@ -130,7 +130,9 @@ class StimulusFilterBank(TransformerMixin, BaseEstimator):
         """
         if y is None:
             raise ValueError("StimulusFilterBank.fit needs y, the names of which are frequencies")
-        centres = stimulus_frequencies(np.unique(y), skip=self.skip, owner="bands: stimuli")
+        centres = stimulus_frequencies(
+            np.unique(y).tolist(), skip=self.skip, owner="bands: stimuli"
+        )
         bands = [
             (harmonic * centre - self.half_width, harmonic * centre + self.half_width)
             for harmonic in range(1, self.harmonics + 1)
@@ -223,13 +225,15 @@ class SSVEPClassifier(ClassifierMixin, BaseEstimator):
         X = check_epochs(X, owner=owner)
         self.classes_, index = np.unique(np.asarray(y), return_inverse=True)
         self.n_channels_ = X.shape[1]
-        self.frequencies_ = stimulus_frequencies(self.classes_, freqs=self.freqs, owner=owner)
+        self.frequencies_ = stimulus_frequencies(
+            self.classes_.tolist(), freqs=self.freqs, owner=owner
+        )
         # MOABB's classifiers sort their class names: repr keeps every digit of a frequency.
         names = np.array([repr(self.frequencies_[str(label)]) for label in self.classes_])
         self._codes = {str(name): code for code, name in enumerate(names, start=1)}
         self.estimator_ = clone(self.estimator)
         self.estimator_.fit(self._epochs(X, index + 1), names[index])
-        self._order = np.argsort(names)  # columns of its probabilities
+        self._order = np.arange(len(names))  # columns of its probabilities
         return self
 
     def predict(self, X: Any) -> np.ndarray:

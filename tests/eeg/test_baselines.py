@@ -260,6 +260,10 @@ def test_ssvep_classifiers_are_moabbs(model):
     assert [freqs[name] for name in again.predict(X[15:])] == [
         float(name) for name in ours.predict(X[15:])
     ]
+    np.testing.assert_allclose(
+        again.predict_proba(X[15:])[:, [1, 0, 2]],  # 13, 17, 9
+        ours.predict_proba(X[15:]),
+    )
 
 
 def test_ssvep_classifiers_say_what_is_wrong():

@@ -103,10 +103,9 @@ class MAtt(EEGModuleMixin, nn.Module):
     def reset_head(self, n_outputs: int) -> None:
         """Replace the head by a new one for ``n_outputs`` classes, a positive number."""
         EEGModuleMixin._set_n_outputs(self, n_outputs)
-        old: Any = self.final_layer
-        self.final_layer = nn.Linear(old.in_features, n_outputs).to(
-            old.weight.device, old.weight.dtype
-        )
+        old: Any = self.get_submodule("final_layer")
+        head = nn.Linear(old.in_features, n_outputs)
+        self.final_layer = head.to(old.weight.device, old.weight.dtype)
 
     def forward(self, x: Tensor, *, return_features: bool = False) -> Any:
         """Return the logits of trials ``(N, n_chans, n_times)``, or the input of the last layer."""

@@ -119,7 +119,7 @@ class SPDDomainBatchNorm(DomainNorm):
         else:
             one_hot, count = self._members(index, 1, x.dtype)
             share = one_hot / count.clamp(min=1).unsqueeze(-1)
-            fresh = count > 0
+            fresh = count > 1
             if not self.training:
                 fresh = fresh & (self.num_batches_tracked == 0)
             now = self._core.matrix_log.apply(self._frechet_mean(x.detach(), index, share))
