@@ -137,8 +137,7 @@ def _show_plan(spec: RunSpec) -> None:
     manifest = load_manifest(spec.dataset.name)
     subjects = len(spec.dataset.subjects or [])
     sessions = len(spec.dataset.sessions or manifest.sessions) or manifest.n_sessions or 1
-    within = spec.evaluation.kind == "within_session"
-    folds = subjects * sessions * (spec.evaluation.n_folds or 0) if within else subjects
+    folds = spec.evaluation.count_folds(subjects, sessions)
     seeds = len(spec.evaluation.seeds)
     total = folds * seeds * len(spec.pipelines)
     typer.echo(spec.to_yaml())

@@ -76,7 +76,7 @@ def test_a_run_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     [folder] = (tmp_path / "mine").iterdir()
     assert folder.name in result.stdout.replace("\n", "")
-    for fragment in ("hyperbolic − flat", "n too small", "48 different test trials", "learned c"):
+    for fragment in ("hyperbolic − flat", "too few", "48 different test trials", "learned c"):
         assert fragment in result.stdout
     scores = pd.read_csv(folder / "scores.csv")
     assert scores["pipeline"].value_counts().to_dict() == dict.fromkeys(
@@ -217,7 +217,7 @@ def test_data_list_filters(cli: Cli) -> None:
     ssvep = cli("data", "list", "--paradigm", "ssvep")
     assert "Wang2016" in ssvep.stdout
     assert "BI2012" not in ssvep.stdout
-    assert "18 data sets" in ssvep.stderr
+    assert "19 data sets" in ssvep.stderr
     # Names are whole where no terminal limits the width.
     assert "MartinezCagigal2023Checker" in cli("data", "list", "--paradigm", "c-vep").stdout
     assert "1 data sets" in cli("data", "list", "--search", "arithmetic against rest").stderr

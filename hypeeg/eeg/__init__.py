@@ -9,9 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypeeg.eeg.alignment import DomainAlignment as DomainAlignment
     from hypeeg.eeg.classifier import HypEEGClassifier as HypEEGClassifier
     from hypeeg.eeg.datasets import check_dataset as check_dataset
     from hypeeg.eeg.datasets import load_epochs as load_epochs
+    from hypeeg.eeg.ica import IcaCleaner as IcaCleaner
     from hypeeg.eeg.manifest import list_manifests as list_manifests
     from hypeeg.eeg.manifest import load_manifest as load_manifest
     from hypeeg.eeg.paths import configure_data_paths as configure_data_paths
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
     from hypeeg.eeg.simulated import SimulatedMI as SimulatedMI
     from hypeeg.eeg.transformers import FilterBank as FilterBank
     from hypeeg.eeg.transformers import Standardize as Standardize
+    from hypeeg.eeg.trial_steps import make_trial_steps as make_trial_steps
 
 _LAZY = {
+    "DomainAlignment": "alignment",
     "FilterBank": "transformers",
     "HypEEGClassifier": "classifier",
+    "IcaCleaner": "ica",
     "PreprocessingSpec": "preprocessing",
     "SimulatedMI": "simulated",
     "Standardize": "transformers",
@@ -33,6 +38,7 @@ _LAZY = {
     "list_manifests": "manifest",
     "load_epochs": "datasets",
     "load_manifest": "manifest",
+    "make_trial_steps": "trial_steps",
 }
 
 __all__ = sorted(_LAZY)

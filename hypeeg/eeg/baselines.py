@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from moabb.pipelines.features import AugmentedDataset, LogVariance
-from sklearn.base import BaseEstimator, TransformerMixin
+from moabb.pipelines.features import LogVariance
 from sklearn.pipeline import Pipeline
+
+from hypeeg.eeg.baseline_steps import Augment, BandCovariances, time_courses
 
 Steps = list[tuple[str, Any]]
 
@@ -234,7 +234,7 @@ def xdawn_lda(
     solver = "svd" if shrinkage is None else "lsqr"
     return [
         ("xdawn", Xdawn(nfilter=n_components, estimator=covariance)),
-        ("vector", FunctionTransformer(_time_courses, kw_args={"n_steps": n_steps})),
+        ("vector", FunctionTransformer(time_courses, kw_args={"n_steps": n_steps})),
         ("classifier", LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage)),
     ]
 
@@ -331,87 +331,6 @@ MAKERS: dict[str, Callable[..., Steps]] = {
 }
 
 
-class Augment(AugmentedDataset):
-    """MOABB's delayed copies of the channels, with a check of their length."""
-
-    def fit(self, X: np.ndarray, y: Any = None) -> Augment:
-        """Check that samples are left.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_trials, n_channels, n_times)
-            Trials.
-        y : ignored
-
-        Returns
-        -------
-        Augment
-            Itself.
-        """
-        lost = 0 if self.order == 1 else self.order * self.lag
-        if lost >= X.shape[-1]:
-            raise ValueError(
-                f"acm_ts_svm: order {self.order} and lag {self.lag} use up all {X.shape[-1]} "
-                "samples of a trial; give smaller ones"
-            )
-        return self
-
-
-class BandCovariances(TransformerMixin, BaseEstimator):
-    """Block-diagonal covariances of a filter bank: one block for each band.
-
-    Parameters
-    ----------
-    bands : transformer
-        A filter bank, which stacks the bands along the channel axis.
-    estimator : str
-        Covariance estimator of pyRiemann, applied to each block.
-    """
-
-    def __init__(self, bands: Any, estimator: str = "oas") -> None:
-        self.bands = bands
-        self.estimator = estimator
-
-    def fit(self, X: np.ndarray, y: Any = None) -> BandCovariances:
-        """Fit the filter bank.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_trials, n_channels, n_times)
-            Training trials.
-        y : ndarray of shape (n_trials,)
-            Their classes.
-
-        Returns
-        -------
-        BandCovariances
-            Itself.
-        """
-        from sklearn.base import clone
-
-        self.bands_ = clone(self.bands).fit(X, y)
-        self.block_size_ = int(X.shape[1])
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Return the covariances.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_trials, n_channels, n_times)
-            Trials.
-
-        Returns
-        -------
-        ndarray of shape (n_trials, n_bands * n_channels, n_bands * n_channels)
-        """
-        from pyriemann.estimation import BlockCovariances
-
-        blocks = BlockCovariances(self.block_size_, self.estimator)
-        matrices: np.ndarray = blocks.transform(self.bands_.transform(X))
-        return matrices
-
-
 def _covariances(context: Context, estimator: str, blocks: bool) -> Steps:
     from pyriemann.estimation import Covariances
 
@@ -450,12 +369,3 @@ def _ssvep(context: Context, estimator: Any, freqs: dict[str, float] | None) -> 
 
 def _values(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-
-
-def _time_courses(X: np.ndarray, n_steps: int | None) -> np.ndarray:
-    """Average the samples of each step and join the channels: ``(n_trials, n_features)``."""
-    if n_steps is not None and n_steps < X.shape[-1]:
-        starts = np.linspace(0, X.shape[-1], n_steps, endpoint=False).astype(int)
-        lengths = np.diff(np.append(starts, X.shape[-1]))
-        X = np.add.reduceat(X, starts, axis=-1) / lengths
-    return X.reshape(len(X), -1)

@@ -233,7 +233,7 @@ class SSVEPClassifier(ClassifierMixin, BaseEstimator):
         self._codes = {str(name): code for code, name in enumerate(names, start=1)}
         self.estimator_ = clone(self.estimator)
         self.estimator_.fit(self._epochs(X, index + 1), names[index])
-        self._order = np.arange(len(names))  # columns of its probabilities
+        self._order = np.argsort(names)  # columns of its probabilities
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -351,16 +351,8 @@ def _means_something(key: str, known: set[str]) -> bool:
 def _with_values(spec: PipelineSpec, values: Mapping[str, Any]) -> PipelineSpec:
     from pydantic import ValidationError
 
-    data = spec.model_dump()
-    data["tuning"] = None
-    for key, value in values.items():
-        section, dot, name = key.partition(".")
-        if dot:
-            data[section] = {**(data[section] or {}), name: value}
-        else:
-            data[section] = value
     try:
-        return PipelineSpec.model_validate(data)
+        return spec.with_values(values)
     except ValidationError as error:
         said = "; ".join(str(item["msg"]) for item in error.errors(include_url=False))
         raise ValueError(

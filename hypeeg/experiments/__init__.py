@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hypeeg.experiments.gather import read_embeddings as read_embeddings
     from hypeeg.experiments.library import find_spec as find_spec
+    from hypeeg.experiments.moabb_table import moabb_table as moabb_table
     from hypeeg.experiments.runner import RunResult as RunResult
     from hypeeg.experiments.runner import run as run
     from hypeeg.experiments.saved import load_pipeline as load_pipeline
@@ -25,6 +26,7 @@ _LAZY = {
     "SpecError": "spec_errors",
     "find_spec": "library",
     "load_pipeline": "saved",
+    "moabb_table": "moabb_table",
     "read_embeddings": "gather",
     "run": "runner",
 }

@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
-from hypeeg.eeg.models.registry import MODELS, backbone_of
+from hypeeg.eeg.models.registry import BASELINES, MODELS, backbone_of
 from hypeeg.eeg.pipeline_spec import CLASSICAL_MODELS
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ def known_models() -> list[str]:
     Returns
     -------
     list of str
-        Classical pipelines, hypeeg's networks, then braindecode's model classes.
+        Classical pipelines, hypeeg's networks, those of spd-learn, then braindecode's classes.
     """
-    return [*CLASSICAL_MODELS, *MODELS, *braindecode_models()]
+    return [*CLASSICAL_MODELS, *MODELS, *BASELINES, *braindecode_models()]
 
 
 def is_known(name: str) -> bool:

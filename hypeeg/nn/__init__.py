@@ -6,6 +6,7 @@ from hypeeg.nn.batchnorm import LorentzBatchNorm1d, LorentzBatchNorm2d
 from hypeeg.nn.conv import LorentzConv1d, LorentzConv2d
 from hypeeg.nn.core_block import LorentzCoreBlock
 from hypeeg.nn.domain import LorentzDomainBatchNorm, adapt_domain_statistics, use_domain
+from hypeeg.nn.domain_euclidean import DomainBatchNorm
 from hypeeg.nn.heads import LorentzMLR, LorentzPrototypes
 from hypeeg.nn.hyperbolize import HyperbolicConvHead, HyperbolicHead, hyperbolize
 from hypeeg.nn.layernorm import LorentzLayerNorm, LorentzRMSNorm
@@ -24,6 +25,7 @@ from hypeeg.nn.swap import ManifoldChange
 from hypeeg.nn.transposed import LorentzConvTranspose1d, LorentzConvTranspose2d
 
 __all__ = [
+    "DomainBatchNorm",
     "HyperbolicConvHead",
     "HyperbolicHead",
     "HyperbolicMLP",

@@ -24,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
+from hypeeg.eeg.baseline_steps import time_courses
 from hypeeg.eeg.baselines import MAKERS
 from hypeeg.eeg.pipeline_spec import (
     BAND_MODELS,
@@ -127,13 +128,11 @@ def test_evoked_responses_are_found(model):
 
 
 def test_time_courses_are_means_of_steps():
-    from hypeeg.eeg.baselines import _time_courses
-
     X = np.random.default_rng(0).standard_normal((3, 2, 10))
-    features = _time_courses(X, 4).reshape(3, 2, 4)
+    features = time_courses(X, 4).reshape(3, 2, 4)
     expected = [X[..., a:b].mean(-1) for a, b in ((0, 2), (2, 5), (5, 7), (7, 10))]
     np.testing.assert_allclose(features, np.stack(expected, -1))
-    assert _time_courses(X, 32).shape == _time_courses(X, None).shape == (3, 20)
+    assert time_courses(X, 32).shape == time_courses(X, None).shape == (3, 20)
 
 
 def test_order_and_lag_are_chosen_inside_the_training_trials():

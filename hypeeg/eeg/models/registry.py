@@ -35,6 +35,8 @@ MODELS: dict[str, ModelEntry] = {
         _HERE + "lorentz_covariance_net", twin="CovarianceAttentionNet"
     ),
     "CovarianceAttentionNet": ModelEntry(_HERE + "covariance_attention_net", twin=None),
+    "LorentzPairNet": ModelEntry(_HERE + "lorentz_pair_net", twin="PairNet"),
+    "PairNet": ModelEntry(_HERE + "pair_net", twin=None),
 }
 
 BASELINES: dict[str, ModelEntry] = {
