@@ -17,7 +17,7 @@ ifneq ($(HYPEEG_DATA),)
 export HYPEEG_DATA := $(abspath $(HYPEEG_DATA))
 endif
 
-.PHONY: help setup run test test-slow app bench lint format clean
+.PHONY: help setup run test test-slow app bench results lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ test-slow: $(STAMP)  ## the slow tests
 bench: $(STAMP)  ## measure what README and docs claim
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[bench]'
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+results: $(STAMP)  ## run the studies that have not been run and write docs/results.md (hours)
+	$(BIN)/hypeeg results docs/results.yaml --out $(OUT)/results
 
 app: $(STAMP)  ## open the dashboard
 	$(BIN)/hypeeg app --runs $(OUT)

@@ -92,6 +92,41 @@ def run(
         _execute(checked, given, changes or [], out)
 
 
+@app.command()
+def results(
+    page: Annotated[Path, typer.Argument(help="A page file (YAML), such as docs/results.yaml.")],
+    target: Annotated[
+        Path | None,
+        typer.Option("--to", help="Markdown file to write; by default beside the page file."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of run folders; finished runs are taken from it.")
+    ] = Path("runs/results"),
+    keep_missing: Annotated[
+        bool, typer.Option("--no-run", help="Write the page from the runs there are; run nothing.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show each fold and every warning.")
+    ] = False,
+) -> None:
+    """Run the run files of a page of results that have not been run, and write the page."""
+    from hypeeg.experiments.logs import screen_log
+
+    with screen_log(verbose), _plain_errors(verbose):
+        from hypeeg.eeg.paths import configure_data_paths
+        from hypeeg.experiments.results_page import ResultsPage, make_page
+
+        checked = ResultsPage.from_yaml(page)
+        configure_data_paths()
+        written = make_page(
+            checked,
+            out,
+            target or page.with_suffix(".md"),
+            missing="skip" if keep_missing else "run",
+        )
+        typer.echo(f"Wrote {written}")
+
+
 def _execute(spec: RunSpec, given: str, changes: list[str], out: Path) -> None:
     from rich.console import Console
 
@@ -137,6 +172,8 @@ def _show_plan(spec: RunSpec) -> None:
     manifest = load_manifest(spec.dataset.name)
     subjects = len(spec.dataset.subjects or [])
     sessions = len(spec.dataset.sessions or manifest.sessions) or manifest.n_sessions or 1
+    if spec.dataset.runs_as_sessions and manifest.files is not None:
+        sessions *= len(manifest.files.runs)
     folds = spec.evaluation.count_folds(subjects, sessions)
     seeds = len(spec.evaluation.seeds)
     total = folds * seeds * len(spec.pipelines)

@@ -51,6 +51,8 @@ class HypEEGClassifier(HyperbolicClassifier):
         Learning rate at the start.
     weight_decay : float, default 1e-2
         Decoupled weight decay.
+    optimizer : "radamw", "radam" or "adamw", default "radamw"
+        Riemannian AdamW or Adam, or AdamW on all coordinates (a baseline: points do not follow c).
     lr_schedule : "cosine" or None, default "cosine"
         Cosine decay of the learning rate to 0 over `max_epochs`.
     curvature : "learned", "sharpness_aware" or "fixed", default "learned"
@@ -61,8 +63,8 @@ class HypEEGClassifier(HyperbolicClassifier):
         Curvature magnitude at the start; the space has curvature -c.
     curvature_lr : float, default 1e-2
         Learning rate of log c.
-    curvature_move : "exp" or "scale", default "scale"
-        How parameters on the manifold follow a change of c.
+    curvature_move : "exp", "scale" or "none", default "scale"
+        How parameters on the manifold follow a change of c; "none" is a baseline.
     curvature_gradient : "autograd" or "consistent", default "autograd"
         Which derivative of the loss in c is followed; for ``curvature="learned"``.
     sharpness_rho : float, default 0.05
@@ -155,11 +157,12 @@ class HypEEGClassifier(HyperbolicClassifier):
         batch_size: int = 64,
         lr: float = 2e-3,
         weight_decay: float = 1e-2,
+        optimizer: Literal["radamw", "radam", "adamw"] = "radamw",
         lr_schedule: Literal["cosine"] | None = "cosine",
         curvature: Literal["learned", "sharpness_aware", "fixed"] = "learned",
         c: float = 1.0,
         curvature_lr: float = 1e-2,
-        curvature_move: Literal["exp", "scale"] = "scale",
+        curvature_move: Literal["exp", "scale", "none"] = "scale",
         curvature_gradient: Literal["autograd", "consistent"] = "autograd",
         sharpness_rho: float = 0.05,
         sharpness_every: int = 5,
@@ -183,6 +186,7 @@ class HypEEGClassifier(HyperbolicClassifier):
             batch_size=batch_size,
             lr=lr,
             weight_decay=weight_decay,
+            optimizer=optimizer,
             lr_schedule=lr_schedule,
             curvature=curvature,
             c=c,

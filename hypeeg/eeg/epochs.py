@@ -81,6 +81,11 @@ class EpochsData:
         metadata = self.metadata.iloc[index].reset_index(drop=True)
         return replace(self, X=self.X[index], y=self.y[index], metadata=metadata)
 
+    def with_runs_as_sessions(self) -> EpochsData:
+        """The same trials, each run named as a session of its own, ``"session-run"``."""
+        session = self.metadata["session"].astype(str) + "-" + self.metadata["run"].astype(str)
+        return replace(self, metadata=self.metadata.assign(session=session))
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {int((self.y == name).sum())}" for name in self.classes)
         return (

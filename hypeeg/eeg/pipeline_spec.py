@@ -135,6 +135,11 @@ class PipelineSpec(BaseModel):
         default=None,
         description="Name of the hyperbolic pipeline whose Euclidean twin this one is.",
     )
+    variant_of: str | None = Field(
+        default=None,
+        description="Name of the pipeline that this one differs from in one respect, in an "
+        "ablation: the two are compared.",
+    )
     standardise: StandardiseMode | None = Field(
         default=None, description="How trials are standardised, if not as the run says."
     )
@@ -277,7 +282,7 @@ def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:
     Raises
     ------
     ValueError
-        If there is none, names repeat, or a twin names no network of the run, names another
+        If there is none, names repeat, a variant names no other, or a twin names no network of the run, names another
         twin, or gives a parameter another value than the pipeline it is compared with.
     """
     if not pipelines:
@@ -288,6 +293,11 @@ def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:
             raise ValueError(f"two pipelines are named {spec.name!r}; give each its own name")
         by_name[spec.name] = spec
     for spec in pipelines:
+        if spec.variant_of == spec.name or spec.variant_of not in (None, *by_name):
+            raise ValueError(
+                f"pipeline {spec.name!r}: variant_of names {spec.variant_of!r}, which is no other "
+                f"pipeline of this run; the pipelines are {', '.join(by_name)}"
+            )
         if spec.twin_of is None:
             continue
         parent = by_name.get(spec.twin_of)

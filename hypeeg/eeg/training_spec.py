@@ -21,6 +21,11 @@ class TrainingSpec(BaseModel):
     batch_size: int = Field(default=64, ge=1, description="Trials a training step sees.")
     lr: float = Field(default=2e-3, gt=0, description="Learning rate at the start.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay.")
+    optimizer: Literal["radamw", "radam", "adamw"] = Field(
+        default="radamw",
+        description="Riemannian AdamW, Riemannian Adam (weight decay coupled), or the baseline of "
+        "AdamW on coordinates as if they were Euclidean.",
+    )
     lr_schedule: Literal["cosine"] | None = Field(
         default="cosine",
         description="Cosine decay of the learning rate to 0 over max_epochs, or none.",
@@ -69,8 +74,10 @@ class TrainingSpec(BaseModel):
         description="Curvature magnitude at the start (curvature is -c).",
     )
     curvature_lr: float = Field(default=1e-2, gt=0, description="Learning rate of log c.")
-    curvature_move: Literal["exp", "scale"] = Field(
-        default="scale", description="How points on the manifold follow a change of c."
+    curvature_move: Literal["exp", "scale", "none"] = Field(
+        default="scale",
+        description="How points on the manifold follow a change of c (curvature: learned); none "
+        "is the baseline of coordinates that stay.",
     )
     curvature_gradient: Literal["autograd", "consistent"] = Field(
         default="autograd", description="Which derivative of the loss in c is followed."
@@ -103,6 +110,11 @@ class TrainingSpec(BaseModel):
             raise ValueError(
                 f"c={self.c:g} must be at most 10 with curvature: sharpness_aware; start lower, or "
                 "use curvature: learned"
+            )
+        if self.curvature == "sharpness_aware" and self.curvature_move == "none":
+            raise ValueError(
+                "curvature_move: none is not for curvature: sharpness_aware, the points of which "
+                "always follow; use exp or scale, or curvature: learned"
             )
         return self
 

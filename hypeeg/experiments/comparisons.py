@@ -1,9 +1,9 @@
 """The planned comparisons of a run: who is ahead, by how much, and how sure one can be.
 
-Two families of comparisons are planned by a run file, before any score is seen, and each is
+Families of comparisons are planned by a run file, before any score is seen, and each is
 corrected as a whole (Holm): ``twin``, every hyperbolic network minus its Euclidean twin, which is
-the question a run asks; and ``baseline``, every network that is no twin minus every classical
-pipeline.  The unit is a subject: sessions, folds and seeds are averaged first.
+the question a run asks; ``variant``, every variant in an ablation minus what it varies; and
+``baseline``, every other network minus every classical pipeline.  The unit is a subject: sessions, folds and seeds are averaged first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALPHA = 0.05
 SURE = 0.95
 """Posterior probability from which two pipelines are called equivalent."""
 
-Family = Literal["twin", "baseline"]
+Family = Literal["twin", "variant", "baseline"]
 
 
 class Planned(NamedTuple):
@@ -53,7 +53,7 @@ class PairedResult:
     ----------
     pipeline, other : str
         Names; differences are `pipeline` minus `other` on folds that both finished.
-    family : {"twin", "baseline"}
+    family : {"twin", "variant", "baseline"}
         Comparisons that are corrected together.
     n_subjects, n_sessions, n_seeds : int
         What the differences are over.
@@ -120,13 +120,21 @@ def planned_comparisons(pipelines: Sequence[PipelineSpec]) -> list[Planned]:
     Returns
     -------
     list of Planned
-        First each network minus its twin, then each network that is no twin minus each classical
-        pipeline, in the order of the file.
+        First each network minus its twin, then each variant minus what it varies, then each
+        other network minus each classical pipeline, in the order of the file.
     """
     twins = [Planned(p.twin_of, p.name, "twin") for p in pipelines if p.twin_of is not None]
-    networks = [p.name for p in pipelines if not p.is_classical and p.twin_of is None]
+    variants = [
+        Planned(p.name, p.variant_of, "variant") for p in pipelines if p.variant_of is not None
+    ]
+    networks = [
+        p.name
+        for p in pipelines
+        if not p.is_classical and p.twin_of is None and p.variant_of is None
+    ]
     classical = [p.name for p in pipelines if p.is_classical]
-    return [*twins, *(Planned(n, c, "baseline") for n in networks for c in classical)]
+    baselines = [Planned(n, c, "baseline") for n in networks for c in classical]
+    return [*twins, *variants, *baselines]
 
 
 def fold_differences(scores: pd.DataFrame, pipeline: str, other: str) -> pd.Series:

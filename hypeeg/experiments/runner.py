@@ -81,13 +81,14 @@ def load_trials(spec: RunSpec) -> Trials:
     """Read the recordings a specification names."""
     from hypeeg.eeg.datasets import load_epochs
 
-    return load_epochs(
+    trials = load_epochs(
         spec.dataset.name,
         subjects=spec.dataset.subjects,
         sessions=spec.dataset.sessions,
         preprocessing=spec.preprocessing,
         events=spec.dataset.events,
     )
+    return trials.with_runs_as_sessions() if spec.dataset.runs_as_sessions else trials
 
 
 def run(

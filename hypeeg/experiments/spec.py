@@ -65,6 +65,11 @@ class DatasetSpec(Section):
     events: Annotated[list[str] | None, BeforeValidator(as_list)] = Field(
         None, min_length=2, description="Classes to tell apart; none given means the manifest's."
     )
+    runs_as_sessions: bool = Field(
+        False,
+        description="Take each run for a session: where MOABB calls recording days runs "
+        "(Kalunga2016).",
+    )
 
     @field_validator("name")
     @classmethod

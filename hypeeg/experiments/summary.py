@@ -131,6 +131,7 @@ def write_summary(result: RunResult, spec: RunSpec) -> None:
 
 _FAMILIES = {
     "twin": "Hyperbolic minus Euclidean twin",
+    "variant": "Variants minus what they vary",
     "baseline": "Networks minus classical pipelines",
 }
 
@@ -223,7 +224,7 @@ def print_summary(result: RunResult, spec: RunSpec, console: Console) -> None:
         console.print(table)
         paired = comparisons(result.scores, spec, result.scoring)
         # Twins are what a run is about; comparisons with classical pipelines are in summary.md.
-        shown = [r for r in paired if r.family == "twin"] or paired
+        shown = [r for r in paired if r.family in ("twin", "variant")] or paired
         for comparison in shown:
             say(comparison.statement)
         say("")

@@ -1,25 +1,31 @@
 r"""What happens to points and moments when the curvature changes.
 
 An optimiser that learns the curvature ``c`` of a space must say where the points of the old space
-lie in the new one. Two answers are offered as *moves*:
+lie in the new one. Three answers are offered as *moves*:
 
 ``"exp"``
     ``z = log_o(x)`` under the old curvature, ``x' = exp_o(z)`` under the new one: the distance to
     the origin and the direction are kept.
 ``"scale"``
     ``x' = x sqrt(c / c')``: a homothety, by which all distances shrink or grow alike.
+``"none"``
+    ``x' = x``: the coordinates stay as they are, whatever they mean in the new space. The naive
+    way, a baseline. With space parts, distances to the origin become
+    ``asinh(sqrt(c') |x|) / sqrt(c')``. Unlike the other moves it depends on the chart: for
+    log-at-origin tangents it is ``"exp"``.
 
 A moment is carried along by transporting it to the origin under the old curvature and back to
 the point under the new one. The optimisers of this package keep moments in the frame of the
-origin, the very thing both transports share: **under either move a stored moment does not
-change at all**, and only points do.
+origin, the very thing both transports share: **under every move a stored moment does not
+change at all**, and at most points do. Under ``"none"``, too, it is the transported moment that
+goes on, a tangent vector of the new space at the point.
 
 In the coordinates of the charts of hyperbolic space every move is a factor per point, see
 :func:`move_points_`; log-at-origin tangents do not move at all under ``"exp"``.
 
 Autograd's derivative of the loss in ``c`` holds the coordinates of the points fixed, but the move
-then shifts them. :func:`consistent_gradient` is the missing term. Nothing here knows which
-optimiser calls it.
+then shifts them. :func:`consistent_gradient` is the missing term, 0 under ``"none"``. Nothing here
+knows which optimiser calls it.
 
 References
 ----------
@@ -37,7 +43,8 @@ from torch import Tensor
 from hypeeg.geometry import HyperbolicChart, Lorentz, LorentzTangent, PoincareBall
 from hypeeg.optim.frame import Radial, reach, row_dot, row_dtype
 
-CurvatureMove = Literal["exp", "scale"]
+CurvatureMove = Literal["exp", "scale", "none"]
+FollowingMove = Literal["exp", "scale"]
 Chart = Literal["lorentz", "ball", "tangent"]
 CurvatureGradient = Literal["autograd", "consistent"]
 
@@ -96,16 +103,19 @@ def move_factor(radial: Radial, c_new: Tensor, move: CurvatureMove) -> Tensor:
         Scalars of the points under the old curvature.
     c_new : Tensor, 0-dimensional
         New curvature magnitude.
-    move : {"exp", "scale"}
+    move : {"exp", "scale", "none"}
         The move.
 
     Returns
     -------
     Tensor, shape (rows, 1) or 0-dimensional
         ``sinh(k rho) / (k sinh(rho))`` for the exp move, ``1 / k`` for the homothety, with
-        ``k = sqrt(c_new / c)`` and ``rho`` the distance to the origin times ``sqrt(c)``.
+        ``k = sqrt(c_new / c)`` and ``rho`` the distance to the origin times ``sqrt(c)``; 1 for
+        none.
     """
     check_move(move)
+    if move == "none":
+        return torch.ones_like(radial.c)
     ratio = (c_new.to(radial.c) / radial.c).sqrt()
     if move == "scale":
         return ratio.reciprocal()
@@ -122,7 +132,7 @@ def move_points_(
     :math:`\sqrt c`, the exp move multiplies space parts by
     :math:`\sinh(k\rho)/(k\sinh\rho)`, points of the Poincaré ball by
     :math:`\tanh(k\rho/2)/(k\tanh(\rho/2))` and log-at-origin tangents by 1; the homothety
-    multiplies all of them by :math:`1/k`.
+    multiplies all of them by :math:`1/k`; none leaves them.
 
     Parameters
     ----------
@@ -132,8 +142,9 @@ def move_points_(
         the ball stop short of it.
     c, c_new : Tensor, 0-dimensional
         Curvature magnitudes before and after.
-    move : {"exp", "scale"}, default "exp"
-        Whether distances to the origin are kept, or all distances scaled by ``sqrt(c / c_new)``.
+    move : {"exp", "scale", "none"}, default "exp"
+        Whether distances to the origin are kept, all distances scaled by ``sqrt(c / c_new)``, or
+        nothing is done but to keep points of the ball inside the new one.
     chart : {"lorentz", "ball", "tangent"}, default "lorentz"
         What the coordinates are: space parts, points of the Poincaré ball, or tangents at the
         origin.
@@ -154,7 +165,7 @@ def move_points_(
         radial = Radial.of(x, c)
         factor = move_factor(radial, c_new, move)
         return x.mul_(torch.minimum(factor, reach(radial.c, radial.cosh_1, x.dtype)).to(x.dtype))
-    if chart == "tangent" and move == "exp":
+    if chart == "tangent" and move != "scale":
         return x
     wide = row_dtype(x)
     c, c_new = (t.to(device=x.device, dtype=wide) for t in (c, c_new))
@@ -162,9 +173,13 @@ def move_points_(
     if move == "scale":
         return x.mul_(ratio.reciprocal_().to(x.dtype))
     # near the boundary the norm needs more digits than the coordinates have
-    t = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).mul_(c.sqrt())
-    t.clamp_(1e-18, 1 - torch.finfo(wide).eps)
-    moved = t.atanh().mul_(ratio).tanh_().clamp_max_(1 - BALL_MARGIN * torch.finfo(x.dtype).eps)
+    t = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    farthest = 1 - BALL_MARGIN * torch.finfo(x.dtype).eps
+    if move == "none":  # a larger curvature has a smaller ball
+        t.mul_(c_new.sqrt()).clamp_min_(1e-18)
+        return x.mul_(t.reciprocal_().mul_(farthest).clamp_max_(1.0).to(x.dtype))
+    t.mul_(c.sqrt()).clamp_(1e-18, 1 - torch.finfo(wide).eps)
+    moved = t.atanh().mul_(ratio).tanh_().clamp_max_(farthest)
     return x.mul_(moved.div_(t).div_(ratio).to(x.dtype))
 
 
@@ -179,7 +194,7 @@ def gradient_term(
         Scalars of the points before the step.
     x_dot_g : Tensor, shape (rows, 1)
         Inner products of the coordinates with autograd's gradient in them.
-    move : {"exp", "scale"}
+    move : {"exp", "scale", "none"}
         The move that follows the step.
     chart : {"lorentz", "ball", "tangent"}, default "lorentz"
         What the coordinates are.
@@ -192,7 +207,7 @@ def gradient_term(
     check_chart(chart)
     if move == "scale":
         return x_dot_g.sum() / -2
-    if chart == "tangent":
+    if chart == "tangent" or move == "none":
         return torch.zeros((), dtype=x_dot_g.dtype, device=x_dot_g.device)
     # Half of (d log|x| / d log c). What cancels near the origin is a rounding of <x, g>, as it
     # is in autograd's part, to which this is added.
@@ -210,7 +225,7 @@ def consistent_gradient(
 
     That derivative holds ``x`` fixed, whereas the curvature move carries ``x`` along with ``c``.
     The missing term is :math:`\sum \langle \partial L/\partial x, dx/d\log c\rangle`, with
-    :math:`dx/d\log c = -x/2` for the homothety and for the exp move
+    :math:`dx/d\log c = -x/2` for the homothety, 0 for none, and for the exp move
 
     .. math:: \tfrac12 (\rho\coth\rho - 1)\,x \quad\text{(space parts)},\qquad
               \tfrac12 (\rho/\sinh\rho - 1)\,x \quad\text{(ball)},\qquad
@@ -224,7 +239,7 @@ def consistent_gradient(
         Autograd's gradient of the loss in ``x``.
     c : Tensor, 0-dimensional
         Curvature magnitude.
-    move : {"exp", "scale"}, default "exp"
+    move : {"exp", "scale", "none"}, default "exp"
         The move.
     chart : {"lorentz", "ball", "tangent"}, default "lorentz"
         What the coordinates are.

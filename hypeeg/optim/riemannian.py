@@ -152,9 +152,10 @@ class RiemannianAdamW(_AdamFamily):
         Divide by the root of the largest second moment so far.
     curvature_lr : float or Tensor, default 1e-2
         Learning rate of ``log c``.
-    curvature_move : {"exp", "scale"}, default "scale"
-        How points follow the curvature: keep their distance to the origin, or scale by
-        ``sqrt(c / c')``. See :mod:`hypeeg.optim.curvature`.
+    curvature_move : {"exp", "scale", "none"}, default "scale"
+        How points follow the curvature: keep their distance to the origin, scale by
+        ``sqrt(c / c')``, or not at all, their coordinates staying as they are: the naive way, a
+        baseline. See :mod:`hypeeg.optim.curvature`.
     curvature_gradient : {"autograd", "consistent"}, default "autograd"
         Derivative by which a curvature learns: at fixed coordinates as autograd returns it, or of
         the loss as the points follow the curvature, which is exact, and greedy: with the exp move

@@ -187,7 +187,7 @@ def finish_(
         From an :class:`Outcome`.
     c, c_new : Tensor, 0-dimensional
         Curvature magnitude before and after; None where it stays.
-    move : {"exp", "scale"}
+    move : {"exp", "scale", "none"}
         How points follow it.
     """
     limit = reach(c, cosh_1, x.dtype)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hypeeg.geometry import CurvatureParameter
-from hypeeg.optim.curvature import CurvatureMove, check_move
+from hypeeg.optim.curvature import FollowingMove
 from hypeeg.optim.hypergradient import (
     Differences,
     Hypergradient,
@@ -184,7 +184,7 @@ class SharpnessAwareCurvature(WrappingOptimizer):
         eps: float = 1e-8,
         trust: float = 0.1,
         bounds: tuple[float, float] = (0.01, 10.0),
-        curvature_move: CurvatureMove = "exp",
+        curvature_move: FollowingMove = "exp",
         total_steps: int | None = None,
         warmup: float = 0.05,
         freeze: float = 0.1,
@@ -211,9 +211,9 @@ class SharpnessAwareCurvature(WrappingOptimizer):
             freeze=freeze,
             alpha_every=alpha_every,
             fd_step=fd_step,
+            curvature_move=curvature_move,
         )
-        check_move(curvature_move)
-        self.curvature_move: CurvatureMove = curvature_move
+        self.curvature_move: FollowingMove = curvature_move
         self.rho, self.every, self.objective, self.mode = float(rho), every, objective, mode
         self.terms, self.alpha = terms, alpha
         self.damping = float(damping or 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, get_args
 
+from hypeeg.optim.curvature import check_move
 from hypeeg.optim.groups import check_number
 from hypeeg.optim.hypergradient import Objective
 
@@ -44,6 +45,12 @@ def check_options(**options: Any) -> None:
             raise ValueError(f"{name} must be one of {get_args(kind)}; got {options[name]!r}")
     if options["alpha"] != "power":
         check_number("alpha", options["alpha"], low=smallest, remedy="Give a number or 'power'.")
+    check_move(options["curvature_move"])
+    if options["curvature_move"] == "none":
+        raise ValueError(
+            "curvature_move='none' is no move of a sharpness-aware curvature, whose derivative "
+            "is one at weights that follow it; give 'exp' or 'scale'"
+        )
     low, high = options["bounds"]
     if not 0 < low < high < math.inf:
         raise ValueError(f"bounds must satisfy 0 < low < high < inf; got {options['bounds']}")

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from hypeeg.geometry import CurvatureParameter, ManifoldParameter, lorentz
-from hypeeg.optim.curvature import CurvatureMove, chart_of, move_points_
+from hypeeg.optim.curvature import FollowingMove, chart_of, move_points_
 from hypeeg.optim.groups import value_of
 
 Tangent: TypeAlias = list[Tensor | None]
@@ -134,7 +134,7 @@ class WeightSpace:
         self,
         params: Iterable[Tensor],
         curvatures: Sequence[CurvatureParameter] = (),
-        move: CurvatureMove = "exp",
+        move: FollowingMove = "exp",
     ) -> None:
         self.params = [
             p for p in params if p.requires_grad and not isinstance(p, CurvatureParameter)
@@ -245,7 +245,7 @@ class WeightSpace:
         return found[0], by_step, found[-1] if log_c.requires_grad else None
 
 
-def fixed_by_move(p: ManifoldParameter, move: CurvatureMove) -> Tensor:
+def fixed_by_move(p: ManifoldParameter, move: FollowingMove) -> Tensor:
     """Return what the curvature move holds fixed of a manifold parameter, in float64.
 
     ``log_o`` of the points for the exp move, their space parts times ``sqrt(c)`` for the homothety.
@@ -257,7 +257,7 @@ def fixed_by_move(p: ManifoldParameter, move: CurvatureMove) -> Tensor:
     return lorentz.logmap0(x, chart.c).detach()
 
 
-def carried(fixed: Tensor, c: Tensor, move: CurvatureMove) -> Tensor:
+def carried(fixed: Tensor, c: Tensor, move: FollowingMove) -> Tensor:
     """Return the space parts of points under ``c`` from what the curvature move holds fixed."""
     c = c.to(fixed.device)
     return fixed / c.sqrt() if move == "scale" else lorentz.expmap0(fixed, c)
@@ -266,7 +266,7 @@ def carried(fixed: Tensor, c: Tensor, move: CurvatureMove) -> Tensor:
 def _displaced(
     p: ManifoldParameter,
     fixed: Tensor,
-    move: CurvatureMove,
+    move: FollowingMove,
     step: Tensor | None,
     shift: Tensor | None = None,
 ) -> Tensor:
@@ -284,7 +284,7 @@ def move_curvatures_(
     params: Iterable[Tensor],
     curvatures: Sequence[CurvatureParameter],
     new_log_c: dict[int, Tensor],
-    move: CurvatureMove,
+    move: FollowingMove,
 ) -> None:
     """Set curvatures to new values, and let the manifold parameters follow them, in place.
 

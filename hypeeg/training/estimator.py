@@ -33,8 +33,9 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
 
     A subclass says which network: :meth:`_module_config` describes it as plain data (what a saved
     model keeps) and :meth:`_build_module` makes it.  Everything else is here: a skorch net trains
-    it with :class:`hypeeg.optim.RiemannianAdamW`, which treats Euclidean parameters exactly as
-    ``torch.optim.AdamW`` does, so that a network and its Euclidean twin share one training loop.
+    it, by default with :class:`hypeeg.optim.RiemannianAdamW`, which treats Euclidean parameters
+    exactly as ``torch.optim.AdamW`` does, so that a network and its Euclidean twin share one
+    training loop.
 
     The network has an attribute ``final_layer``, the input of which is the embedding; where a
     Lorentz head stands inside it (:func:`hypeeg.nn.hyperbolize`), the input of that.
@@ -49,6 +50,11 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         Learning rate at the start.
     weight_decay : float, default 1e-2
         Decoupled weight decay.
+    optimizer : "radamw", "radam" or "adamw", default "radamw"
+        :class:`~hypeeg.optim.RiemannianAdamW`; :class:`~hypeeg.optim.RiemannianAdam`, whose weight
+        decay is coupled; or, as a baseline, AdamW on coordinates as if they were Euclidean
+        (:class:`hypeeg.optim.coordinates.CoordinateAdamW`), under which points do not follow a
+        learned c, and `curvature_move` and `curvature_gradient` have no effect.
     lr_schedule : "cosine" or None, default "cosine"
         Cosine decay of the learning rate to 0 over `max_epochs`, one step an epoch.
     curvature : "learned", "sharpness_aware" or "fixed", default "learned"
@@ -59,8 +65,10 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         Curvature magnitude at the start; the space has curvature -c.
     curvature_lr : float, default 1e-2
         Learning rate of log c.
-    curvature_move : "exp" or "scale", default "scale"
-        How parameters on the manifold follow a change of c.
+    curvature_move : "exp", "scale" or "none", default "scale"
+        How parameters on the manifold follow a change of c, for ``curvature="learned"``: at their
+        distance to the origin, by a homothety, or not, as a baseline
+        (:mod:`hypeeg.optim.curvature`).
     curvature_gradient : "autograd" or "consistent", default "autograd"
         Which derivative of the loss in c is followed; for ``curvature="learned"``.
     sharpness_rho : float, default 0.05
@@ -125,11 +133,12 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         batch_size: int = 64,
         lr: float = 2e-3,
         weight_decay: float = 1e-2,
+        optimizer: Literal["radamw", "radam", "adamw"] = "radamw",
         lr_schedule: Literal["cosine"] | None = "cosine",
         curvature: Literal["learned", "sharpness_aware", "fixed"] = "learned",
         c: float = 1.0,
         curvature_lr: float = 1e-2,
-        curvature_move: Literal["exp", "scale"] = "scale",
+        curvature_move: Literal["exp", "scale", "none"] = "scale",
         curvature_gradient: Literal["autograd", "consistent"] = "autograd",
         sharpness_rho: float = 0.05,
         sharpness_every: int = 5,
@@ -147,6 +156,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         self.batch_size = batch_size
         self.lr = lr
         self.weight_decay = weight_decay
+        self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.curvature = curvature
         self.c = c

@@ -14,7 +14,9 @@ from skorch.helper import predefined_split
 
 from hypeeg.geometry import CurvatureParameter
 from hypeeg.nn import LorentzMLR, LorentzPrototypes
-from hypeeg.optim import RiemannianAdamW
+from hypeeg.optim import RiemannianAdam, RiemannianAdamW
+from hypeeg.optim.coordinates import CoordinateAdamW
+from hypeeg.optim.curvature import CurvatureGradient, CurvatureMove
 from hypeeg.optim.sharpness import SharpnessAwareCurvature
 from hypeeg.training.batchnorm import refresh_batch_norm
 from hypeeg.training.callbacks import (
@@ -277,6 +279,7 @@ def make_net(
         criterion=WeightedCrossEntropy,
         criterion__weight=weights,
         optimizer=_make_optimizer,
+        optimizer__kind=options.optimizer,
         optimizer__sharpness=_sharpness_options(options, module, total_steps),
         optimizer__weight_decay=options.weight_decay,
         optimizer__curvature_lr=options.curvature_lr,
@@ -315,8 +318,21 @@ def _sharpness_options(
 
 
 def _make_optimizer(
-    params: Any, *, sharpness: dict[str, Any] | None = None, **kwargs: Any
+    params: Any,
+    *,
+    kind: str,
+    sharpness: dict[str, Any] | None = None,
+    curvature_move: CurvatureMove,
+    curvature_gradient: CurvatureGradient,
+    **kwargs: Any,
 ) -> torch.optim.Optimizer:
-    """Make what trains a network: AdamW, inside what learns the curvature by sharpness."""
-    optimizer = RiemannianAdamW(params, **kwargs)
+    """Make what trains a network, inside what learns the curvature by sharpness if that does."""
+    optimizer: torch.optim.Optimizer
+    if kind == "adamw":  # knows neither how points could follow a curvature nor that they do
+        optimizer = CoordinateAdamW(params, **kwargs)
+    else:
+        riemannian = RiemannianAdam if kind == "radam" else RiemannianAdamW
+        optimizer = riemannian(
+            params, curvature_move=curvature_move, curvature_gradient=curvature_gradient, **kwargs
+        )
     return optimizer if sharpness is None else SharpnessAwareCurvature(optimizer, **sharpness)

@@ -11,9 +11,10 @@ HIGHEST_SHARPNESS_AWARE_C = 10.0
 _INTEGERS = {"max_epochs": 1, "batch_size": 1, "patience": 1, "sharpness_every": 1}
 _NUMBERS = ("lr", "curvature_lr", "c", "sharpness_rho", "validation_fraction")
 _CHOICES: dict[str, tuple[Any, ...]] = {
+    "optimizer": ("radamw", "radam", "adamw"),
     "lr_schedule": ("cosine", None),
     "curvature": ("learned", "sharpness_aware", "fixed"),
-    "curvature_move": ("exp", "scale"),
+    "curvature_move": ("exp", "scale", "none"),
     "curvature_gradient": ("autograd", "consistent"),
 }
 
@@ -52,6 +53,11 @@ def check_training_options(estimator: Any) -> None:
         raise ValueError(
             f"c={estimator.c!r} must be at most {HIGHEST_SHARPNESS_AWARE_C:g} with "
             "curvature='sharpness_aware'; start lower, or use curvature='learned'"
+        )
+    if estimator.curvature == "sharpness_aware" and estimator.curvature_move == "none":
+        raise ValueError(
+            "curvature_move='none' is not for curvature='sharpness_aware', the points of which "
+            "always follow; use 'exp' or 'scale', or curvature='learned'"
         )
 
 

@@ -11,7 +11,14 @@ import pytest
 from hypeeg.eeg import catalogue
 from hypeeg.eeg.manifest import list_manifests, load_manifest, manifests_dir
 
-NOT_MOABBS = {"SimulatedMI", "SimulatedERP", "SimulatedSSVEP", "EEGMAT"}
+SIMULATED = {
+    "SimulatedMI",
+    "SimulatedERP",
+    "SimulatedSSVEP",
+    "SimulatedHierarchy",
+    "SimulatedFlat",
+}
+NOT_MOABBS = {*SIMULATED, "EEGMAT"}
 HAND_WRITTEN = {"Kalunga2016", "PhysionetMI", *NOT_MOABBS}
 PARADIGMS = {
     "imagery": {"motor_imagery", "left_right_imagery"},

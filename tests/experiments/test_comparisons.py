@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hypeeg.eeg.pipeline_spec import PipelineSpec
+from hypeeg.eeg.pipeline_spec import PipelineSpec, check_pipelines
 from hypeeg.experiments import comparisons as cp
 from hypeeg.experiments.statistics import holm
 
@@ -195,3 +195,24 @@ def test_tables_carry_what_was_found() -> None:
     assert all(len(row) == len(header) for row in rows)
     assert rows[1][3] == "–"
     assert "[" not in rows[1][1]
+
+
+def test_variants_are_a_family_of_their_own() -> None:
+    pipelines = [
+        PipelineSpec(name="full", model="HyperbolicEEGNet"),
+        PipelineSpec(name="twin", model="EEGNet", twin_of="full"),
+        PipelineSpec(name="fixed", model="HyperbolicEEGNet", variant_of="full"),
+        PipelineSpec(name="csp", model="csp_lda"),
+    ]
+    assert cp.planned_comparisons(pipelines) == [
+        ("full", "twin", "twin"),
+        ("fixed", "full", "variant"),
+        ("full", "csp", "baseline"),
+    ]
+    for wrong in ("fixed", "nobody"):
+        changed = [
+            p.model_copy(update={"variant_of": wrong}) if p.name == "fixed" else p
+            for p in pipelines
+        ]
+        with pytest.raises(ValueError, match=rf"variant_of names '{wrong}'.*full, twin"):
+            check_pipelines(changed)

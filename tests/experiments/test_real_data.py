@@ -56,3 +56,23 @@ def test_eegmat_scores_across_people_and_is_not_divided_inside_them(
     # Both classes have as many windows: the majority rate is one half. Windows of one recording
     # are not independent, so this says no more than that it is beaten here.
     assert correct / n > 0.55
+
+
+@pytest.mark.realdata
+def test_recording_days_of_kalunga_as_sessions(hypeeg_data: Path, tmp_path: Path) -> None:
+    spec = RunSpec.from_data(
+        {
+            "name": "days",
+            "dataset": {"name": "Kalunga2016", "subjects": [3, 4], "runs_as_sessions": True},
+            "preprocessing": {"fmin": 5, "fmax": 45, "tmin": -1, "tmax": 3, "resample": 128},
+            "evaluation": {"kind": "cross_session", "scoring": "accuracy"},
+            "pipelines": [{"name": "ts", "model": "ts_lr", "bands": "stimuli"}],
+        }
+    )
+    result = run(spec, tmp_path, progress=False)
+    assert result.state == "done"
+    assert set(result.scores["session"]) == {"0-0", "0-1"}
+    assert list(result.scores["n_train"]) == list(result.scores["n_test"]) == [24] * 4
+    assert result.scores["score"].mean() > 0.7
+    with pytest.raises(DataProblem, match="session"):
+        run(spec.apply_overrides(["dataset.runs_as_sessions=false"]), tmp_path, progress=False)

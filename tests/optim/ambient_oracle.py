@@ -121,15 +121,17 @@ class AmbientOptimizer:
     def moment_at_origin(self) -> Tensor:
         return transport(self.x, self.origin, self.m, self.c)[..., 1:]
 
-    def move_curvature(self, c_new: float, move: str) -> None:
+    def move_curvature(self, c_new: float, move: str, chart: str = "lorentz") -> None:
         c, x = self.c, self.x[..., 1:]
         at_origin = transport(self.x, self.origin, self.m, c)
         if move == "exp":
             norm = x.norm(dim=-1, keepdim=True)
             r = torch.asinh(c**0.5 * norm) / c**0.5
             moved = x / norm * torch.sinh(c_new**0.5 * r) / c_new**0.5
-        else:
+        elif move == "scale":
             moved = x * (c / c_new) ** 0.5
+        else:  # one and the same coordinates mean another point
+            moved = to_space(from_space(x, c, chart), c_new, chart)
         self.c, self.x = c_new, lift(moved, c_new)
         self.m = transport(self.origin, self.x, at_origin, c_new)
 

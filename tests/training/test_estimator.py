@@ -223,7 +223,7 @@ def test_curvature_has_a_learning_rate_of_its_own(hyperbolic, blobs, rate):
     assert abs(np.log(after / before)) == pytest.approx(rate, rel=1e-3)
 
 
-@pytest.mark.parametrize("move", ["exp", "scale"])
+@pytest.mark.parametrize("move", ["exp", "scale", "none"])
 @pytest.mark.parametrize("gradient", ["autograd", "consistent"])
 def test_curvature_options_reach_the_optimiser(hyperbolic, blobs, move, gradient):
     estimator = hyperbolic(max_epochs=1, curvature_move=move, curvature_gradient=gradient)
@@ -341,8 +341,8 @@ def test_wrong_class_weights(hyperbolic, blobs, class_weight, message):
         ("max_epochs", 0), ("max_epochs", 1.5), ("batch_size", 0), ("patience", 0), ("lr", 0),
         ("lr", float("inf")), ("lr", "fast"), ("weight_decay", -1), ("lr_schedule", "step"),
         ("curvature", "frozen"), ("c", -1.0), ("curvature_lr", 0.0), ("curvature_move", "jump"),
-        ("curvature_gradient", "none"), ("validation_fraction", 1.0), ("random_state", "x"),
-        ("random_state", -1), ("device", "abacus"),
+        ("curvature_gradient", "none"), ("optimizer", "sgd"), ("validation_fraction", 1.0),
+        ("random_state", "x"), ("random_state", -1), ("device", "abacus"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named_with_their_value(hyperbolic, blobs, name, value):

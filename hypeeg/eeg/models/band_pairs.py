@@ -91,7 +91,7 @@ class BandPairs(nn.Module):
     Raises
     ------
     ValueError
-        With fewer than two channels, a shrinkage out of range or a band without frequencies.
+        With fewer than two channels, a shrinkage out of range or trials too short for a band.
 
     Notes
     -----
@@ -126,9 +126,9 @@ class BandPairs(nn.Module):
         for band, gain in zip(bands, gains, strict=True):
             if not (gain > 0.5).any():
                 raise ValueError(
-                    f"bands: {tuple(band)} Hz holds no frequency of trials of {n_times} samples at "
-                    f"{sfreq:g} Hz, which are {sfreq / n_times:g} Hz apart; widen it or give "
-                    "longer trials"
+                    f"n_times={n_times} is too short for bands: at sfreq={sfreq:g} Hz frequencies "
+                    f"are {sfreq / n_times:g} Hz apart, and none is in {tuple(band)} Hz; widen the "
+                    "band or give longer trials"
                 )
         first = int(np.flatnonzero(used)[0])
         self.first, self.last = first, int(np.flatnonzero(used)[-1]) + 1
@@ -209,7 +209,11 @@ class PlaneNorm(DomainNorm):
         takes the logarithms as vectors, the log-Euclidean metric, which is the limit of no
         curvature.
     n_domains : int, default 1
+        With one, no domain need be given, and before training the centre is the origin and the
+        dispersion 1.
     momentum : float or None, default 0.1
+        Weight of a batch in the statistics, after a domain's first, which are its statistics; None
+        for the plain mean over batches.
     eps : float, default 1e-5
     unseen : {"raise", "batch"}, default "raise"
 
@@ -249,8 +253,6 @@ class PlaneNorm(DomainNorm):
         self.register_buffer("running_mean", torch.zeros(n_domains, 3 * n_planes))
         self.register_buffer("running_dispersion", torch.ones(n_domains))
         self.register_buffer("num_batches_tracked", torch.zeros(n_domains, dtype=torch.long))
-        if n_domains == 1:
-            self.num_batches_tracked.fill_(1)
 
     def forward(self, logs: Tensor, scales: Tensor) -> Tensor:
         """Return the normalised coordinates."""
@@ -270,7 +272,8 @@ class PlaneNorm(DomainNorm):
         mean = self.running_mean.to(logs.dtype)
         dispersion = self.running_dispersion.to(logs.dtype)
         if self.unseen == "raise":
-            self._require_seen(index)
+            if self.n_domains > 1:
+                self._require_seen(index)
             return mean, dispersion
         members, count = self._members(index, 1, stats_dtype(logs))
         fresh = self._statistics(logs, scales, index, members, count)

@@ -59,15 +59,16 @@ class LorentzPairNet(HyperbolicNetwork, EEGModuleMixin, nn.Module):
         Weight of a batch in the statistics; None for the plain mean over batches.
     head : {"mlr", "prototypes"}, default "mlr"
     plane_curvature : float, default 1.0
-        Fixed curvature magnitude of the planes. 1 is the geometry of the matrices.
+        Fixed curvature magnitude of the planes. 1 is the geometry of the matrices; with 0 their
+        logarithms are vectors, as in ``PairNet``, and the head alone is hyperbolic.
     c : float, default 1.0
         Initial curvature magnitude of the embedding; the space has curvature ``-c``.
     learnable_curvature : bool, default True
         Whether that curvature is learned.
     lift_scale : float, optional
         Factor on the vectors before the lift; by default one over the square root of their length.
-    rescale_slope : float, default 3.0
-        Slope of the maximum-distance rescaling, at least 2.65.
+    rescale_slope : float or None, default 3.0
+        Slope of the maximum-distance rescaling, at least 2.65; None for no rescaling.
     chs_info : list of dict, optional
         ``info["chs"]`` of MNE.
     input_window_seconds, sfreq : float, optional
@@ -101,7 +102,7 @@ class LorentzPairNet(HyperbolicNetwork, EEGModuleMixin, nn.Module):
         c: float = 1.0,
         learnable_curvature: bool = True,
         lift_scale: float | None = None,
-        rescale_slope: float = 3.0,
+        rescale_slope: float | None = 3.0,
         chs_info: list[dict[str, Any]] | None = None,
         input_window_seconds: float | None = None,
         sfreq: float | None = None,
@@ -117,7 +118,7 @@ class LorentzPairNet(HyperbolicNetwork, EEGModuleMixin, nn.Module):
             sfreq=sfreq,
         )
         self.mapping: dict[str, str] = {}
-        planes = Lorentz(plane_curvature, learnable=False)
+        planes = None if plane_curvature == 0 else Lorentz(plane_curvature, learnable=False)
         self.coordinates = PairCoordinates(
             self.n_chans, self.n_times, self.sfreq, bands, n_filters, shrinkage, planes,
             n_domains, unseen, norm_momentum,

@@ -118,8 +118,8 @@ class PairNet(EEGModuleMixin, nn.Module):
     The covariance matrices of all pairs of channels in frequency bands, as logarithms
     (:class:`~hypeeg.eeg.models.band_pairs.BandPairs`); their mean is subtracted, for each subject
     or session if asked; a linear layer and a linear head, or prototypes, follow. It is the
-    Euclidean twin of :class:`~hypeeg.eeg.models.lorentz_pair_net.LorentzPairNet`, which shares all but the
-    geometry.
+    Euclidean twin of :class:`~hypeeg.eeg.models.lorentz_pair_net.LorentzPairNet`, which shares all
+    but the geometry.
 
     Parameters
     ----------

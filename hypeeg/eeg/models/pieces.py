@@ -15,9 +15,13 @@ from hypeeg.geometry import Lorentz
 from hypeeg.geometry.numerics import prepare
 from hypeeg.nn import LorentzMLR, LorentzPrototypes
 from hypeeg.nn.lift import SMALLEST_SLOPE
-from hypeeg.nn.pointwise import rescale_tangent
+from hypeeg.nn.pointwise import point_norm, rescale_tangent, root_of
 
 Head = Literal["mlr", "prototypes"]
+
+# Scaled lengths at which features are held where nothing rescales them: coordinates of their points
+# still have squares in the dtype.
+LONGEST = {torch.float32: 40.0, torch.float64: 300.0}
 
 
 def check_head(head: str) -> None:
@@ -32,21 +36,25 @@ class TangentRescale(nn.Module):
     ``exp_o`` of the result is :class:`hypeeg.nn.Rescale` of :class:`hypeeg.nn.Lift`, without the
     overflow of the exponential map on long features.
 
+    Without rescaling (``slope=None``) features are scaled alone. Those beyond distance
+    ``40/sqrt(c)`` (``300/sqrt(c)`` in float64) are held there, far beyond the maximum distance,
+    because squares of the coordinates of their points would overflow.
+
     Parameters
     ----------
     manifold : Lorentz
         Manifold whose tangent space at the origin the features are in.
     scale : float
         Positive factor on the features.
-    slope : float
-        Slope of the maximum-distance rescaling, at least 2.65.
+    slope : float or None
+        Slope of the maximum-distance rescaling, at least 2.65; None for no rescaling.
     axis : int, default -1
         Axis of the features; 1 for channels.
 
     Attributes
     ----------
     shrink : float
-        Factor on short features.
+        Factor on short features: ``scale atanh(0.99) / slope``, or ``scale`` without rescaling.
 
     Raises
     ------
@@ -54,25 +62,35 @@ class TangentRescale(nn.Module):
         If ``scale`` is not positive or ``slope`` below 2.65.
     """
 
-    def __init__(self, manifold: Lorentz, scale: float, slope: float, axis: int = -1) -> None:
+    def __init__(
+        self, manifold: Lorentz, scale: float, slope: float | None, axis: int = -1
+    ) -> None:
         super().__init__()
         if not scale > 0:
             raise ValueError(f"lift_scale must be positive; got {scale}")
-        if not slope >= SMALLEST_SLOPE:
+        if slope is not None and not slope >= SMALLEST_SLOPE:
             raise ValueError(f"slope must be at least 2.65, or small norms grow; got {slope}")
         self.manifold = manifold
-        self.scale, self.slope = float(scale), float(slope)
+        self.scale = float(scale)
+        self.slope = None if slope is None else float(slope)
         self.axis = axis
-        self.shrink = scale * math.atanh(0.99) / slope
+        self.shrink = self.scale if slope is None else scale * math.atanh(0.99) / slope
 
     def forward(self, x: Tensor) -> Tensor:
         """Return tangent vectors at the origin, in the shape of the features."""
         with torch.autocast(x.device.type, enabled=False):
-            return rescale_tangent(prepare(x)[0] * self.shrink, self.manifold.c, self.axis)
+            z = prepare(x)[0] * self.shrink
+            c = self.manifold.c
+            if self.slope is not None:
+                return rescale_tangent(z, c, self.axis)
+            length = root_of(c, z) * point_norm(z, self.axis)
+            longest = LONGEST[z.dtype]
+            return z * (longest / length.clamp(min=longest))
 
     def extra_repr(self) -> str:
         """Describe the layer in the module's repr."""
-        return f"scale={self.scale:.4g}, slope={self.slope:.4g}, axis={self.axis}"
+        slope = None if self.slope is None else f"{self.slope:.4g}"
+        return f"scale={self.scale:.4g}, slope={slope}, axis={self.axis}"
 
 
 def make_head(
