@@ -47,7 +47,7 @@ TREE = {
 EVENTS = {leaf: code for code, leaf in enumerate(LEAVES, start=1)}
 
 _LEVEL_DEPTHS = (0.95, 0.88, 0.8, 0.72)  # share of power that a trial removes, from the root down
-_FLAT_DEPTHS = (0.86, 0.86)  # of the rhythms of a class of the control
+_FLAT_DEPTHS = (0.88, 0.88)  # of the two rhythms of a class of the control: about as hard
 _HZ = (8.0, 28.0)
 _N_BACKGROUND = 60
 _BACKGROUND_RMS = 9e-6  # volts, mean over electrodes
@@ -116,6 +116,13 @@ class SimulatedHierarchy(SimulatedDataset):
     -----
     The first letter of a class is the coarse question of two classes, the first two letters one of
     four, and so on.
+
+    Separability of the default (0.5-3 s; shrunk covariances of 8-11, 11-14, 14-17, 17-20, 20-24 and
+    24-29 Hz, their tangent spaces side by side, standardised, logistic regression with C=0.01;
+    seed 0): leaving one subject out, 0.42 of the trials are given their leaf (lowest subject 0.22,
+    highest 0.56; chance 0.06), 0.62, 0.78 and 0.90 the right first three, two and one letters;
+    0.21 are taken for the leaf's sibling and 0.01 for each of the eight leaves of the other half.
+    Within-session 5-fold 0.40. Seed 1: 0.47 and 0.45. With ``strength=0`` all are at chance.
     """
 
     _hierarchy_by_default = True
@@ -220,13 +227,19 @@ class SimulatedHierarchy(SimulatedDataset):
 class SimulatedFlat(SimulatedHierarchy):
     """The control of :class:`SimulatedHierarchy`: sixteen classes that are related in no way.
 
-    Each class has two rhythms of its own. The classes have the names of the leaves, so that what is
-    asked of a hierarchy can be asked here, where the answer is no.
+    Each class has two rhythms of its own, 32 in place of 30. The classes have the names of the
+    leaves, so that what is asked of a hierarchy can be asked here, where the answer is no.
 
     Parameters
     ----------
     n_subjects, n_sessions, n_trials, strength, sfreq, seed, subjects, sessions
         As in :class:`SimulatedHierarchy`.
+
+    Notes
+    -----
+    Separability of the default, measured as that of :class:`SimulatedHierarchy`: leaving one
+    subject out 0.47 (lowest subject 0.42, highest 0.57), within-session 0.50; seed 1: 0.39 and
+    0.41. Each of the other classes gets about 0.035 of the trials, whatever its name.
     """
 
     _hierarchy_by_default = False

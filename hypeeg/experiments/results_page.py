@@ -103,7 +103,13 @@ def find_run(spec: RunSpec, out: str | Path) -> Path | None:
         kept = folder / "spec_resolved.yaml"
         if not kept.is_file() or RunFolder(folder).read_status().get("state") != "done":
             continue
-        if _identity(parse_yaml(kept.read_text(encoding="utf-8"))) == wanted:
+        try:
+            # Through the present schema: a field that is newer than the run has its default.
+            found = RunSpec.from_text(kept.read_text(encoding="utf-8"), source=str(kept))
+        except SpecError:
+            logger.warning("%s is not read by this version of hypeeg; passed over", kept)
+            continue
+        if _identity(found.model_dump(mode="json")) == wanted:
             return folder
     return None
 

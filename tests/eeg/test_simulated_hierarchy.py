@@ -97,8 +97,8 @@ def test_the_control_is_as_hard_and_has_no_tree(tree, flat):
     assert abs(share[0] - confusions(*tree)[0]) < 0.2
     wrong = 1 - share[0]
     # Of the wrong answers, every other class has its fifteenth.
-    assert share[2] < 2 * wrong / 15
-    assert share[8] > 0.8 * wrong / 15
+    assert share[2] < 3 * wrong / 15
+    assert share[8] > 0.5 * wrong / 15
 
 
 @pytest.mark.parametrize("make", [SimulatedHierarchy, SimulatedFlat])

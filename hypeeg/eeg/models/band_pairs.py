@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hypeeg.geometry import Lorentz
 from hypeeg.nn.domain_norm import DomainNorm, Unseen
-from hypeeg.nn.recentre import centroid_of_sums, stats_dtype, to_origin
+from hypeeg.nn.recentre import stats_dtype
 
 EEG_BANDS = ((4.0, 8.0), (8.0, 13.0), (13.0, 20.0), (20.0, 30.0), (30.0, 45.0))
 """Theta, alpha, low and high beta, low gamma, in Hz."""
@@ -95,9 +95,9 @@ class BandPairs(nn.Module):
 
     Notes
     -----
-    Input ``(N, n_chans, n_times)``; output tangent vectors at the origin ``(N, n_planes, 2)``, the
-    logarithms of ``x``, and ``log s``, shape ``(N, n_planes)``. Everything is computed in float32
-    or float64, also under autocast.
+    Input ``(N, n_chans, n_times)``; output tangent vectors at the origin ``(N, 2 n_planes)``, the
+    logarithms of ``x`` with all first coordinates before all second ones, and ``log s``, shape
+    ``(N, n_planes)``. Everything is computed in float32 or float64, also under autocast.
 
     References
     ----------
@@ -155,8 +155,8 @@ class BandPairs(nn.Module):
             # Nearly coherent signals: rounding must not take the determinant below zero.
             squared = torch.maximum(a * b - cross * cross, 1e-6 * a * b)
             scale = torch.sqrt(squared)
-            points = torch.stack([(a - b) / (2 * scale), cross / scale], -1).flatten(1, 2)
-            return _log_of_unit_plane(points), scale.log().flatten(1)
+            u, v = (a - b) / (2 * scale), cross / scale
+            return _logs(u.flatten(1), v.flatten(1), scale.new_ones(())), scale.log().flatten(1)
 
     def _covariances(self, x: Tensor) -> Tensor:
         """Return the covariance matrices of the bands, ``(N, bands, n_chans, n_chans)``."""
@@ -186,11 +186,23 @@ def _squared_gains(n_times: int, sfreq: float, bands: Sequence[Sequence[float]])
     return np.stack(gains)
 
 
-def _log_of_unit_plane(x: Tensor) -> Tensor:
-    squared = (x * x).sum(-1, keepdim=True)
-    apart = squared > 0
-    r = torch.sqrt(torch.where(apart, squared, 1.0))
-    return x * torch.where(apart, torch.asinh(r) / r, 1.0)
+def _points(logs: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return space parts and ``sqrt(c)`` times time parts of points by their logarithms.
+
+    Coordinates of one kind lie side by side, all first ones before all second ones: operations on
+    pairs of neighbours would take several times as long.
+    """
+    first, second = logs.chunk(2, -1)
+    r = torch.sqrt(c * (first * first + second * second) + torch.finfo(logs.dtype).tiny)
+    sinhc = torch.sinh(r) / r
+    return first * sinhc, second * sinhc, torch.cosh(r)
+
+
+def _logs(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    """Return logarithms at the origin of points by their space parts."""
+    r = torch.sqrt(c * (u * u + v * v) + torch.finfo(u.dtype).tiny)
+    asinhc = torch.asinh(r) / r
+    return torch.cat([u * asinhc, v * asinhc], -1)
 
 
 class PlaneNorm(DomainNorm):
@@ -225,7 +237,7 @@ class PlaneNorm(DomainNorm):
 
     Notes
     -----
-    Input logarithms ``(N, n_planes, 2)`` and ``log s`` ``(N, n_planes)``; output
+    Input logarithms ``(N, 2 n_planes)`` and ``log s`` ``(N, n_planes)``; output
     ``(N, 3 n_planes)``, the logarithms about the centre and the differences of ``log s``.
 
     References
@@ -265,7 +277,7 @@ class PlaneNorm(DomainNorm):
                 self._track_rows(mean.detach(), dispersion.detach(), count > 0)
             else:
                 mean, dispersion = self._of_domains(logs, scales, index)
-            y = self._about(logs, scales, mean[index])
+            y = self._about(logs, scales, mean, index)
             return y / (dispersion[index].unsqueeze(-1) + self.eps)
 
     def _of_domains(self, logs: Tensor, scales: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,41 +298,41 @@ class PlaneNorm(DomainNorm):
     ) -> tuple[Tensor, Tensor]:
         """Return centres (domains, 3 n_planes) and dispersions (domains,)."""
         share = members / count.clamp(min=1).unsqueeze(-1)
-        centre = self._centroids(logs, share, count)
         level = (share @ scales.to(share.dtype)).to(scales.dtype)
-        mean = torch.cat([centre.flatten(1), level], 1)
-        y = self._about(logs, scales, mean[index])
+        mean = torch.cat([self._centroids(logs, share, count), level], 1)
+        y = self._about(logs, scales, mean, index)
         squared = (y * y).mean(1).to(share.dtype)
         # Without trials of a domain there is nothing to take the root of.
         spread = torch.where(count > 0, share @ squared, 1.0)
         return mean, torch.sqrt(spread + torch.finfo(logs.dtype).tiny).to(logs.dtype)
 
     def _centroids(self, logs: Tensor, share: Tensor, count: Tensor) -> Tensor:
-        """Return the logarithms of the centroids, (domains, n_planes, 2)."""
+        """Return the logarithms of the centroids, (domains, 2 n_planes)."""
         if self.manifold is None:
-            return torch.einsum("dn,npk->dpk", share, logs.to(share.dtype)).to(logs.dtype)
-        points = self.manifold.expmap0(logs)
+            return (share @ logs.to(share.dtype)).to(logs.dtype)
         c = self.manifold.c.to(share.dtype)
-        wide = points.to(share.dtype)
-        time = torch.sqrt(1 + c * (wide * wide).sum(-1))
-        space = torch.einsum("dn,npk->dpk", share, wide)
-        time = torch.where((count > 0).unsqueeze(-1), share @ time, 1.0)
-        centroid = centroid_of_sums(space, time.unsqueeze(-1), c)
-        return self.manifold.logmap0(centroid.to(points.dtype)).to(logs.dtype)
+        u, v, t = _points(logs.to(share.dtype), c)
+        time = torch.where((count > 0).unsqueeze(-1), share @ t, 1.0)
+        u, v = share @ u, share @ v
+        # At least 1 for points of the hyperboloid, in float64 as good as exactly.
+        norm = torch.sqrt((time * time - c * (u * u + v * v)).clamp(min=1.0))
+        return _logs(u / norm, v / norm, c).to(logs.dtype)
 
-    def _about(self, logs: Tensor, scales: Tensor, mean: Tensor) -> Tensor:
+    def _about(self, logs: Tensor, scales: Tensor, mean: Tensor, index: Tensor) -> Tensor:
         """Return coordinates about the centres of the samples, (N, 3 n_planes)."""
-        centre = mean[:, : 2 * self.n_planes].unflatten(1, (self.n_planes, 2))
-        level = mean[:, 2 * self.n_planes :]
+        centre, level = mean.split((2 * self.n_planes, self.n_planes), 1)
+        # One centre for all broadcasts; several are spread over the trials.
+        rows = slice(None) if self.n_domains == 1 else index
         if self.manifold is None:
-            moved = logs - centre
+            moved = logs - centre[rows]
         else:
-            points, base = self.manifold.expmap0(logs), self.manifold.expmap0(centre)
-            c = self.manifold.c.to(points.dtype)
-            flat = [p.flatten(0, 1).unsqueeze(-1) for p in (points, base)]
-            w, _ = to_origin(flat[0], flat[1], c)
-            moved = self.manifold.logmap0(w.squeeze(-1)).view(logs.shape)
-        return torch.cat([moved.flatten(1), scales - level], 1)
+            c = self.manifold.c.to(logs.dtype)
+            u, v, t = _points(logs, c)
+            mu, mv, mt = (part[rows] for part in _points(centre, c))
+            # The isometry that takes the centre to the origin along their geodesic.
+            k = c * (u * mu + v * mv) / (1 + mt) - t
+            moved = _logs(u + k * mu, v + k * mv, c)
+        return torch.cat([moved, scales - level[rows]], 1)
 
     def extra_repr(self) -> str:
         """Describe the layer in the module's repr."""

@@ -11,7 +11,7 @@ from braindecode.models.base import EEGModuleMixin
 from torch import Tensor, nn
 
 from hypeeg.eeg.models.band_pairs import BandPairs, PlaneNorm, usable_bands
-from hypeeg.eeg.models.pieces import check_trials
+from hypeeg.eeg.models.pieces import Head, check_head, check_trials
 from hypeeg.geometry import Lorentz
 from hypeeg.nn import use_domain
 from hypeeg.nn.domain_norm import Unseen
@@ -143,8 +143,9 @@ class PairNet(EEGModuleMixin, nn.Module):
         What evaluation does with a domain without statistics: raise, or take those of the batch.
     norm_momentum : float or None, default 0.1
         Weight of a batch in the statistics; None for the plain mean over batches.
-    head : {"linear", "prototypes"}, default "linear"
-        With ``"prototypes"`` the limit of ``LorentzPairNet`` with prototypes.
+    head : {"mlr", "prototypes"}, default "mlr"
+        Multinomial logistic regression, which is a linear layer, or squared distances to
+        prototypes: the limits of those of ``LorentzPairNet``.
     chs_info : list of dict, optional
         ``info["chs"]`` of MNE.
     input_window_seconds, sfreq : float, optional
@@ -171,13 +172,12 @@ class PairNet(EEGModuleMixin, nn.Module):
         n_domains: int = 1,
         unseen: Literal["raise", "batch"] = "raise",
         norm_momentum: float | None = 0.1,
-        head: Literal["linear", "prototypes"] = "linear",
+        head: Head = "mlr",
         chs_info: list[dict[str, Any]] | None = None,
         input_window_seconds: float | None = None,
         sfreq: float | None = None,
     ) -> None:
-        if head not in ("linear", "prototypes"):
-            raise ValueError(f"head must be 'linear' or 'prototypes'; got {head!r}")
+        check_head(head)
         super().__init__(
             n_outputs=n_outputs,
             n_chans=n_chans,
@@ -197,7 +197,7 @@ class PairNet(EEGModuleMixin, nn.Module):
         self.final_layer = self._new_head(embedding_dim)
 
     def _new_head(self, embedding_dim: int) -> nn.Linear | Prototypes:
-        kind = nn.Linear if self.head == "linear" else Prototypes
+        kind = nn.Linear if self.head == "mlr" else Prototypes
         return kind(embedding_dim, self.n_outputs)
 
     def reset_head(self, n_outputs: int) -> None:

@@ -33,9 +33,14 @@ def layer(n_chans: int = 3, shrinkage: float = 0.0, bands: Any = BANDS) -> BandP
     return BandPairs(n_chans, N_TIMES, SFREQ, bands, shrinkage).double()
 
 
+def paired(logs: torch.Tensor) -> torch.Tensor:
+    """Return logarithms with the two coordinates of each plane last, (..., planes, 2)."""
+    return torch.stack(logs.chunk(2, -1), -1)
+
+
 def matrices(logs: torch.Tensor, scales: torch.Tensor) -> np.ndarray:
     """Return the matrices of coordinates, (..., 2, 2), as exponentials of symmetric matrices."""
-    a, b = logs[..., 0].numpy(), logs[..., 1].numpy()
+    a, b = (part.numpy() for part in logs.chunk(2, -1))
     symmetric = np.stack([np.stack([a, b], -1), np.stack([b, -a], -1)], -2)
     return expm(symmetric + scales.numpy()[..., None, None] * np.eye(2))
 
@@ -57,7 +62,7 @@ def filtered_covariance(trial: np.ndarray, band: tuple[float, float]) -> np.ndar
 def test_pairs_are_those_of_scipys_filters(shrinkage: float) -> None:
     x = signals(2)
     logs, scales = layer(shrinkage=shrinkage)(x + 5)  # the mean of a trial does not count
-    assert logs.shape == (2, 9, 2)
+    assert logs.shape == (2, 18)
     assert scales.shape == (2, 9)
     found = matrices(logs, scales).reshape(2, len(BANDS), 3, 2, 2)
     for trial, of_bands in zip(x.numpy(), found, strict=True):
@@ -82,7 +87,7 @@ def test_a_sine_counts_in_its_band_alone() -> None:
 
 def test_lengths_are_those_of_scipys_logarithm() -> None:
     logs, scales = layer()(signals())
-    r = Lorentz(1.0).dist0(Lorentz(1.0).expmap0(logs))
+    r = Lorentz(1.0).dist0(Lorentz(1.0).expmap0(paired(logs)))
     squared = 2 * scales**2 + 2 * r**2
     for trial, pairs in enumerate(matrices(logs, scales)):
         for plane, matrix in enumerate(pairs):
@@ -93,13 +98,13 @@ def test_lengths_are_those_of_scipys_logarithm() -> None:
     (logs, scales), centred = layer(2)(x), BandPairs._covariances(layer(2), x)[0].numpy()
     for plane, matrix in enumerate(centred):
         vector, level = coordinates(matrix + 1e-6 * np.eye(2))
-        np.testing.assert_allclose(logs[0, plane], vector, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(paired(logs)[0, plane], vector, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(scales[0, plane], level, rtol=1e-9)
 
 
 def test_distances_are_those_of_pyriemann() -> None:
     logs, scales = layer()(signals(2))
-    d = Lorentz(1.0).dist(*Lorentz(1.0).expmap0(logs))
+    d = Lorentz(1.0).dist(*Lorentz(1.0).expmap0(paired(logs)))
     squared = 2 * d**2 + 2 * (scales[0] - scales[1]) ** 2
     one, other = matrices(logs, scales)
     expected = [distance_riemann(a, b) ** 2 for a, b in zip(one, other, strict=True)]
@@ -172,8 +177,8 @@ def whitened(pairs: np.ndarray) -> np.ndarray:
 def expected_of(logs: torch.Tensor, scales: torch.Tensor) -> np.ndarray:
     about = whitened(matrices(logs, scales))
     dispersion = np.sqrt((about**2).mean())
-    ordered = [about[..., :2].reshape(len(about), -1), about[..., 2]]
-    return np.concatenate(ordered, 1) / (dispersion + 1e-5)
+    ordered = np.moveaxis(about, -1, 1).reshape(len(about), -1)
+    return ordered / (dispersion + 1e-5)
 
 
 def test_recentring_is_whitening_by_the_mean_of_each_domain() -> None:
@@ -203,15 +208,16 @@ def test_centroids_go_to_the_origin_at_any_curvature(c: float) -> None:
     y = part(logs, scales)
     dispersion = part.running_dispersion + 1e-5
     torch.testing.assert_close((y**2).mean().sqrt(), torch.tensor(1.0).double(), rtol=1e-4, atol=0)
-    moved = manifold.expmap0(y[:, :18].view(8, 9, 2) * dispersion)
+    moved = manifold.expmap0(paired(y[:, :18]) * dispersion)
     torch.testing.assert_close(moved.sum(0), torch.zeros(9, 2).double(), rtol=0, atol=1e-9)
     assert y[:, 18:].mean(0).abs().max() < 1e-12
     # An isometry: distances between trials are as they were.
-    before = manifold.dist(manifold.expmap0(logs[0]), manifold.expmap0(logs[1]))
+    points = manifold.expmap0(paired(logs))
+    before = manifold.dist(points[0], points[1])
     torch.testing.assert_close(manifold.dist(moved[0], moved[1]), before, rtol=1e-9, atol=0)
     # The one along the geodesic, as the layers of the package have it.
-    centre = manifold.expmap0(part.running_mean[0, :18].view(9, 2, 1).transpose(1, 2))[:, 0]
-    w, _ = to_origin(manifold.expmap0(logs[3]).unsqueeze(-1), centre.unsqueeze(-1), manifold.c)
+    centre = manifold.expmap0(paired(part.running_mean[0, :18]))
+    w, _ = to_origin(points[3].unsqueeze(-1), centre.unsqueeze(-1), manifold.c)
     torch.testing.assert_close(moved[3], w.squeeze(-1), rtol=1e-8, atol=1e-10)
 
 
@@ -225,7 +231,7 @@ def test_a_change_of_basis_of_two_channels_is_undone() -> None:
         for given in (x, mixed):
             logs, scales = layer(2)(given)
             y = norm(curvature, n_planes=3)(logs, scales)
-            of_both.append((y[:, :6].view(8, 3, 2).norm(dim=-1), y[:, 6:]))
+            of_both.append((paired(y[:, :6]).norm(dim=-1), y[:, 6:]))
         radii[curvature] = of_both
     for one, other in zip(*radii[1.0], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
@@ -236,7 +242,7 @@ def test_a_change_of_basis_of_two_channels_is_undone() -> None:
 def test_vectors_written_out() -> None:
     logs, scales = layer()(signals(8))
     y = norm(None)(logs, scales)
-    flat = torch.cat([logs.flatten(1), scales], 1).numpy()
+    flat = torch.cat([logs, scales], 1).numpy()
     about = flat - flat.mean(0)
     np.testing.assert_allclose(y, about / (np.sqrt((about**2).mean()) + 1e-5), rtol=1e-9)
 
@@ -276,7 +282,7 @@ def test_domains_without_statistics() -> None:
     with use_domain(strict.train(), lonely), pytest.raises(ValueError, match="more than 1 trial"):
         strict(logs, scales)
     untrained = norm().eval()(logs, scales)  # one domain: centre origin, dispersion 1
-    torch.testing.assert_close(untrained, torch.cat([logs.flatten(1), scales], 1) / (1 + 1e-5))
+    torch.testing.assert_close(untrained, torch.cat([logs, scales], 1) / (1 + 1e-5))
     for wrong in ({"n_domains": 0}, {"unseen": "skip"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             norm(**wrong)

@@ -58,11 +58,10 @@ def flatten(manifold: Lorentz) -> None:
 
 def pair(head: str, **options: Any) -> tuple[Any, Any]:
     """Return the hyperbolic network and its twin in float64, weights shared, without dropout."""
-    heads = {"mlr": "linear", "prototypes": "prototypes"}
     ours = build("LorentzPairNet", head=head, drop_prob=0.0, **options).double()
     kept = ("plane_curvature", "rescale_slope")
     options = {key: value for key, value in options.items() if key not in kept}
-    twin = build("PairNet", head=heads[head], drop_prob=0.0, **options).double()
+    twin = build("PairNet", head=head, drop_prob=0.0, **options).double()
     shared = {k: v for k, v in twin.state_dict().items() if not k.startswith("final_layer")}
     missing, unexpected = ours.load_state_dict(shared, strict=False)
     assert unexpected == []
