@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hypeeg.eeg.pipelines import build_pipeline as build_pipeline
     from hypeeg.eeg.preprocessing import PreprocessingSpec as PreprocessingSpec
     from hypeeg.eeg.simulated import SimulatedMI as SimulatedMI
+    from hypeeg.eeg.simulated_evoked import SimulatedERP as SimulatedERP
+    from hypeeg.eeg.simulated_evoked import SimulatedSSVEP as SimulatedSSVEP
+    from hypeeg.eeg.simulated_hierarchy import SimulatedFlat as SimulatedFlat
+    from hypeeg.eeg.simulated_hierarchy import SimulatedHierarchy as SimulatedHierarchy
     from hypeeg.eeg.transformers import FilterBank as FilterBank
     from hypeeg.eeg.transformers import Standardize as Standardize
     from hypeeg.eeg.trial_steps import make_trial_steps as make_trial_steps
@@ -30,7 +34,11 @@ _LAZY = {
     "HypEEGClassifier": "classifier",
     "IcaCleaner": "ica",
     "PreprocessingSpec": "preprocessing",
+    "SimulatedERP": "simulated_evoked",
+    "SimulatedFlat": "simulated_hierarchy",
+    "SimulatedHierarchy": "simulated_hierarchy",
     "SimulatedMI": "simulated",
+    "SimulatedSSVEP": "simulated_evoked",
     "Standardize": "transformers",
     "build_pipeline": "pipelines",
     "check_dataset": "datasets",

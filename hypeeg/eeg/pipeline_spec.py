@@ -282,8 +282,9 @@ def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:
     Raises
     ------
     ValueError
-        If there is none, names repeat, a variant names no other, or a twin names no network of the run, names another
-        twin, or gives a parameter another value than the pipeline it is compared with.
+        If there is none, names repeat, a variant names no other, or a twin names no network of the
+        run, names another twin, or gives a parameter another value than the pipeline it is compared
+        with.
     """
     if not pipelines:
         raise ValueError("pipelines is empty; give at least one")

@@ -3,7 +3,8 @@
 Families of comparisons are planned by a run file, before any score is seen, and each is
 corrected as a whole (Holm): ``twin``, every hyperbolic network minus its Euclidean twin, which is
 the question a run asks; ``variant``, every variant in an ablation minus what it varies; and
-``baseline``, every other network minus every classical pipeline.  The unit is a subject: sessions, folds and seeds are averaged first.
+``baseline``, every other network minus every classical pipeline.  The unit is a subject: sessions,
+folds and seeds are averaged first.
 """
 
 from __future__ import annotations
