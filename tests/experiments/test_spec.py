@@ -39,7 +39,7 @@ def test_shipped_specs_round_trip_and_resolve(name: str) -> None:
 
 
 def test_quickstart_is_among_the_shipped_specs() -> None:
-    assert {"quickstart", "physionet_s001", "kalunga2016"} <= set(list_specs())
+    assert {"quickstart", "physionet_s001", "study_kalunga"} <= set(list_specs())
 
 
 def test_round_trip_through_a_file_keeps_partial_sections(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_checking_a_spec_imports_nothing_heavy() -> None:
         "import sys\n"
         "from hypeeg.experiments.library import find_spec\n"
         "from hypeeg.experiments.spec import RunSpec\n"
-        "RunSpec.from_yaml(find_spec('kalunga2016')).resolve().to_yaml()\n"
+        "RunSpec.from_yaml(find_spec('study_kalunga')).resolve().to_yaml()\n"
         "heavy = {'torch', 'moabb', 'braindecode', 'mne', 'sklearn', 'pandas', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
