@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hypeeg.eeg.classifier import HypEEGClassifier as HypEEGClassifier
     from hypeeg.eeg.models.hyperbolic_eegnet import HyperbolicEEGNet as HyperbolicEEGNet
+    from hypeeg.experiments.use import load as load
     from hypeeg.geometry.curvature import Curvature as Curvature
     from hypeeg.geometry.manifold import Lorentz as Lorentz
     from hypeeg.geometry.manifold import ManifoldParameter as ManifoldParameter
@@ -26,6 +27,7 @@ _LAZY = {
     "Lorentz": "hypeeg.geometry.manifold",
     "ManifoldParameter": "hypeeg.geometry.manifold",
     "RiemannianAdamW": "hypeeg.optim.riemannian",
+    "load": "hypeeg.experiments.use",
 }
 _SUBMODULES = {"eeg", "experiments", "geometry", "nn", "optim", "training", "viz"}
 

@@ -15,8 +15,9 @@ import streamlit as st
 
 from hypeeg.experiments import report
 from hypeeg.experiments.gather import read_embeddings, scores_frame
+from hypeeg.experiments.process import judged_state
 from hypeeg.experiments.spec import slug
-from hypeeg.experiments.store import FoldLog, RecordError, RunFolder, process_start_time
+from hypeeg.experiments.store import FoldLog, RecordError, RunFolder
 from hypeeg.experiments.tasks import resolve_scoring
 from hypeeg.experiments.yaml_io import YamlError, parse_yaml
 
@@ -146,10 +147,7 @@ def read_run(path: Path) -> Run:
         described = _describe(stamp_of(path / "status.json"), stamp_of(path / "spec_resolved.yaml"))
     except (UnreadableError, OSError) as error:
         return Run(path, "unreadable", problem=str(error))
-    state = str(described.status.get("state"))
-    if state in ("planned", "running") and not _alive(described.status):
-        state = "interrupted"
-    return Run(**{**vars(described), "path": path, "state": state})
+    return Run(**{**vars(described), "path": path, "state": judged_state(described.status)})
 
 
 def read_scores(run: Run) -> pd.DataFrame:
@@ -286,7 +284,7 @@ def _scores_table(stamp: Stamp) -> pd.DataFrame:
 @st.cache_data(show_spinner=False, max_entries=100)
 def _records(stamp: Stamp) -> list[dict[str, Any]]:
     try:
-        return FoldLog(stamp[0]).read()
+        return FoldLog(stamp[0]).latest()
     except (OSError, RecordError) as error:
         raise UnreadableError(str(error)) from error
 
@@ -333,18 +331,6 @@ def _embeddings(stamp: Stamp) -> dict[str, np.ndarray]:
     if missing:
         raise UnreadableError(f"{stamp[0]}: arrays are missing: {', '.join(sorted(missing))}")
     return arrays
-
-
-def _alive(status: Mapping[str, Any]) -> bool:
-    """Whether the process of a run still exists, and is the same one."""
-    pid, recorded = status.get("pid"), status.get("process_start_time")
-    if not isinstance(pid, int):
-        return False
-    started = process_start_time(pid)
-    if started is None:
-        return False
-    # The clock's idea of the boot time moves by a second or so.
-    return recorded is None or abs(started - float(recorded)) < 3.0
 
 
 def _newest(run: Run) -> tuple[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hypeeg.experiments.spec import slug
-from hypeeg.experiments.store import RunFolder, replace_file
+from hypeeg.experiments.store import RunFolder, latest_records, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ def scores_frame(
     Parameters
     ----------
     records : iterable of dict
-        Lines of ``folds.jsonl``; failed tasks add no row.
+        Lines of ``folds.jsonl``; failed tasks add no row, of tasks that were run again the last
+        record counts.
     dataset : str
         Name of the data set.
     kind : {"within_session", "cross_session", "cross_subject"}
@@ -87,7 +90,7 @@ def scores_frame(
         Columns `SCORE_COLUMNS` and those of `OPTIONAL_COLUMNS` that a record has, in the order of
         the tasks.
     """
-    records = list(records)
+    records = latest_records(records)
     extra = [name for name in OPTIONAL_COLUMNS if any(name in r for r in records)]
     rows = []
     for record in sorted(records, key=lambda r: int(r["task"])):
@@ -139,7 +142,8 @@ def gather_parts(folder: RunFolder, records: Sequence[dict[str, Any]]) -> None:
     records : sequence of dict
         Its finished tasks; parts without a record do not count.
     """
-    done = sorted((r for r in records if r["status"] == "done"), key=lambda r: int(r["task"]))
+    latest = latest_records(records)
+    done = sorted((r for r in latest if r["status"] == "done"), key=lambda r: int(r["task"]))
     trials: dict[str, list[dict[str, np.ndarray]]] = {}
     losses: list[dict[str, Any]] = []
     curvatures: list[dict[str, Any]] = []
@@ -159,6 +163,16 @@ def gather_parts(folder: RunFolder, records: Sequence[dict[str, Any]]) -> None:
     _write_csv(folder.path / "curvature_history.csv", curvatures, ("epoch", "c"))
     for pipeline, parts in trials.items():
         _write_embeddings(folder.path / "embeddings" / f"{slug(pipeline)}.npz", parts)
+
+
+def readable_part(path: Path) -> bool:
+    """Whether the arrays of a task are on disk, whole."""
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            # Reading an array checks it against the sum that is stored with it.
+            return all(part[name] is not None for name in part.files)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], last: Sequence[str]) -> None:

@@ -13,18 +13,23 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from hypeeg.experiments.process import process_start_time as process_start_time
+from hypeeg.experiments.process import this_host
+
 logger = logging.getLogger(__name__)
 
 State = Literal["planned", "running", "done", "failed", "cancelled"]
+"""What ``status.json`` says; see :func:`hypeeg.experiments.process.judged_state` for the rest."""
 
 
 class RecordError(ValueError):
-    """A file of a run folder is damaged."""
+    """A file of a run folder is damaged, or the run is not in a state for what was asked."""
 
 
 class RunFolder:
@@ -79,6 +84,34 @@ class RunFolder:
         """File with the arrays of one task, until they are gathered by pipeline."""
         return self.path / "parts" / f"{task:06d}.npz"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process from working on this run while the block runs.
+
+        The system releases the hold when the process ends, however it ends.  Where folders cannot
+        be locked (Windows, some network file systems) ``status.json`` alone tells.
+
+        Raises
+        ------
+        RecordError
+            If another process holds the run.
+        """
+        handle = _lock(self.path)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+    def remove_temporary(self) -> None:
+        """Remove what a process that was killed had begun to write."""
+        for pattern in (".*.tmp", "*/.*.tmp", "models/*/.*.tmp"):
+            for path in self.path.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
     def remove_parts(self) -> None:
         """Remove the arrays of single tasks, once they are gathered."""
         shutil.rmtree(self.path / "parts", ignore_errors=True)
@@ -108,12 +141,7 @@ class RunFolder:
         """
         now = time.monotonic()
         if not self._status:
-            self._status = {
-                "state": "planned",
-                "pid": os.getpid(),
-                "process_start_time": process_start_time(os.getpid()),
-                "created": utc_now(),
-            }
+            self._status = {"state": "planned", **_this_process(), "created": utc_now()}
         changed = state is not None and state != self._status["state"]
         if state is not None:
             self._status["state"] = state
@@ -124,6 +152,19 @@ class RunFolder:
         text = to_json(self._status, indent=2) + "\n"
         replace_file(self.path / "status.json", text.encode("utf-8"), durable=changed)
         self._status_written = now
+
+    def take_over(self, **values: Any) -> None:
+        """Make this process the one that the run belongs to; the state becomes ``planned``.
+
+        Parameters
+        ----------
+        **values
+            Further entries to set.
+        """
+        ended = ("finished", "error", "current")
+        before = {k: v for k, v in self.read_status().items() if k not in ended}
+        self._status = {**before, **_this_process(), "state": ""}
+        self.update_status("planned", **values)
 
     def read_status(self) -> dict[str, Any]:
         """Return what ``status.json`` says.
@@ -192,6 +233,10 @@ class FoldLog:
         """
         return list(self._records())
 
+    def latest(self) -> list[dict[str, Any]]:
+        """Return the last complete record of each task; see :func:`latest_records`."""
+        return latest_records(self._records())
+
     def _records(self) -> Iterator[dict[str, Any]]:
         try:
             content = self.path.read_bytes()
@@ -208,6 +253,61 @@ class FoldLog:
             if not isinstance(record, dict):
                 raise RecordError(f"{self.path}, line {number}: damaged record: not an object")
             yield record
+
+
+def describe(record: Mapping[str, object]) -> str:
+    """Name the task of a record in one line."""
+    session = "" if record["session"] is None else f" session {record['session']}"
+    size = f" trained on {record['data_size']}" if "data_size" in record else ""
+    return (
+        f"{record['pipeline']}: subject {record['subject']}{session} "
+        f"fold {record['fold']} seed {record['seed']}{size}"
+    )
+
+
+def latest_records(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last record of each task: what counts when a task was run again.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Lines of ``folds.jsonl``, oldest first.
+
+    Returns
+    -------
+    list of dict
+        In the order in which the tasks were recorded first.
+    """
+    return list({int(record["task"]): record for record in records}.values())
+
+
+def _this_process() -> dict[str, Any]:
+    """Return what tells this process from every other, now and later."""
+    pid = os.getpid()
+    return {"pid": pid, "process_start_time": process_start_time(pid), "host": this_host()}
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder; the lock ends with the handle returned, None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    # Handles are not inherited by programs that this one starts, so workers do not keep the lock.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RecordError(
+            f"{folder}: another process is working on this run; wait for it, or end it with "
+            f"'hypeeg cancel {folder}'"
+        ) from None
+    except OSError as error:
+        logger.debug("%s: cannot be locked (%s)", folder, error)
+        os.close(handle)
+        return None
+    return handle
 
 
 def _end_of_last_line(file: Any) -> int:
@@ -271,40 +371,3 @@ def _plain(value: Any) -> Any:
 def utc_now() -> str:
     """Return the time now, UTC, as ISO text to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def process_start_time(pid: int) -> float | None:
-    """Return when a process started, in seconds since 1970.
-
-    A process number alone does not tell a run from a later process that got the same number.
-
-    Parameters
-    ----------
-    pid : int
-        Process number.
-
-    Returns
-    -------
-    float or None
-        None if there is no such process, or the system does not tell (no ``/proc`` and no
-        psutil).
-    """
-    try:
-        # Fields after the command name, which stands in parentheses and may hold spaces.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = next(
-            float(line.split()[1])
-            for line in Path("/proc/stat").read_text().splitlines()
-            if line.startswith("btime ")
-        )
-        return boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, StopIteration, IndexError, ValueError):
-        pass
-    try:
-        import psutil  # type: ignore[import-untyped]
-    except ImportError:
-        return None
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None

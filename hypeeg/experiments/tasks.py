@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypeeg.experiments.divisible import resolve_scoring as resolve_scoring
 from hypeeg.experiments.evaluation_spec import EvaluationSpec
 from hypeeg.experiments.splits import Fold as Fold
 from hypeeg.experiments.splits import folds_of as folds_of
+from hypeeg.experiments.store import describe as describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +54,6 @@ class Task:
     def label(self) -> str:
         """One line for people."""
         return describe(self.identity)
-
-
-def describe(record: Mapping[str, object]) -> str:
-    """Name the task of a record in one line."""
-    session = "" if record["session"] is None else f" session {record['session']}"
-    size = f" trained on {record['data_size']}" if "data_size" in record else ""
-    return (
-        f"{record['pipeline']}: subject {record['subject']}{session} "
-        f"fold {record['fold']} seed {record['seed']}{size}"
-    )
 
 
 def plan_tasks(

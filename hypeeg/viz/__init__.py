@@ -12,17 +12,23 @@ if TYPE_CHECKING:
     from hypeeg.viz.curvature import curvature_figure as curvature_figure
     from hypeeg.viz.embeddings import disk_figure as disk_figure
     from hypeeg.viz.embeddings import picture_figure as picture_figure
+    from hypeeg.viz.history import history_figure as history_figure
     from hypeeg.viz.picture import Picture as Picture
     from hypeeg.viz.picture import picture_of as picture_of
+    from hypeeg.viz.predictions import confusion_figure as confusion_figure
+    from hypeeg.viz.predictions import reliability_figure as reliability_figure
     from hypeeg.viz.scores import scores_figure as scores_figure
     from hypeeg.viz.scores import sessions_figure as sessions_figure
 
 _LAZY = {
     "Picture": "picture",
+    "confusion_figure": "predictions",
     "curvature_figure": "curvature",
     "disk_figure": "embeddings",
+    "history_figure": "history",
     "picture_figure": "embeddings",
     "picture_of": "picture",
+    "reliability_figure": "predictions",
     "scores_figure": "scores",
     "sessions_figure": "scores",
 }

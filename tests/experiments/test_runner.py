@@ -64,6 +64,7 @@ def test_a_run_leaves_a_whole_record(go: Go, make_trials: Callable[..., SimpleNa
         "spec_resolved.yaml",
         "environment.json",
         "tasks.csv",
+        "data.json",
         "folds.jsonl",
         "scores.csv",
         "embeddings",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -135,12 +136,66 @@ def test_status_tells_state_and_process(tmp_path: Path) -> None:
     assert first["state"] == "planned"
     assert first["pid"] == os.getpid()
     assert first["process_start_time"] == process_start_time(os.getpid())
+    assert first["host"] == platform.node()
     folder.update_status("running", n_tasks=10, n_done=0)
     folder.update_status(n_done=1)
     folder.update_status("failed", n_done=2)
     last = folder.read_status()
     assert (last["state"], last["n_done"], last["n_tasks"]) == ("failed", 2, 10)
     assert last["created"] == first["created"]
+
+
+def test_taking_over_keeps_what_is_known_and_forgets_how_it_ended(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "a")
+    folder.update_status("planned")
+    folder.update_status("cancelled", n_done=3, error="interrupted", finished="x", current="y")
+    first = folder.read_status()
+    folder.write_json("status.json", {**first, "pid": 1, "host": "another-machine"})
+    RunFolder(folder.path).take_over(resumed=[1])
+    last = folder.read_status()
+    assert (last["state"], last["n_done"], last["resumed"]) == ("planned", 3, [1])
+    assert (last["pid"], last["host"]) == (os.getpid(), platform.node())
+    assert last["created"] == first["created"]
+    assert not last.keys() & {"error", "finished", "current"}
+
+
+def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    folder = RunFolder.create(tmp_path, "a")
+    code = (
+        "import sys; from hypeeg.experiments.store import RunFolder\n"
+        "with RunFolder(sys.argv[1]).held(): print('mine', flush=True); input()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"mine\n"
+    with pytest.raises(RecordError, match="another process is working on this run"), folder.held():
+        pass
+    # However it ends, the hold ends with it.
+    child.kill()
+    child.communicate(timeout=30)
+    with folder.held():
+        pass
+    with folder.held():
+        pass
+    assert list(folder.path.iterdir()) == []
+
+
+def test_only_what_was_being_written_is_removed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    kept = ["status.json", "parts/000001.npz", "models/net/subject-1/model.safetensors"]
+    left = [".status.json.7.tmp", "parts/.000002.npz.7.tmp", "embeddings/.net.npz.tmp"]
+    left.append("models/net/.subject-2.7.tmp/model.safetensors")
+    for name in kept + left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    folder.remove_temporary()
+    found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == set(kept)
 
 
 def test_start_time_tells_processes_apart() -> None:
