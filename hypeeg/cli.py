@@ -27,7 +27,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The name under which other groups of commands look for it.
 app.add_typer(data_app, name="data", no_args_is_help=True)
 
 
