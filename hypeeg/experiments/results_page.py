@@ -41,6 +41,10 @@ class PageSection(BaseModel):
     overrides: list[str] = Field(default_factory=list, description="As after --set of hypeeg run.")
     before: str = Field("", description="Markdown before the tables.")
     after: str = Field("", description="Markdown after them.")
+    leave_out: list[str] = Field(
+        default_factory=list,
+        description="Beginnings of headings of the run's summary that are not shown.",
+    )
     primary: list[str] = Field(
         default_factory=list,
         description="Pipelines whose difference from their twins enters the table over all runs.",
@@ -191,15 +195,16 @@ def _section(section: PageSection, folder: Path | None) -> str:
     if folder is None:
         lines.append("*Not run.*")
     else:
-        lines.append(_tables((folder / "summary.md").read_text(encoding="utf-8")))
+        summary = (folder / "summary.md").read_text(encoding="utf-8")
+        lines.append(_tables(summary, (*_LEFT_OUT, *section.leave_out)))
     lines.append(section.after)
     return "\n\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _tables(summary: str) -> str:
+def _tables(summary: str, leave_out: tuple[str, ...]) -> str:
     """Return the sections of a run's summary, one level lower, without its title and state."""
     pieces = re.split(r"^## ", summary, flags=re.MULTILINE)[1:]
-    kept = [piece for piece in pieces if not piece.startswith(_LEFT_OUT)]
+    kept = [piece for piece in pieces if not piece.startswith(leave_out)]
     return "\n".join(f"### {piece.rstrip()}\n" for piece in kept)
 
 

@@ -45,7 +45,8 @@ title: Findings
 intro: Words at the top.
 family: All together.
 runs:
-  - {{spec: {tmp_path / "one.yaml"}, heading: First, primary: [hyper], after: A caveat.}}
+  - {{spec: {tmp_path / "one.yaml"}, heading: First, primary: [hyper], after: A caveat.,
+     leave_out: [Learned spaces]}}
   - {{spec: {tmp_path / "two.yaml"}, heading: Second, primary: [hyper]}}
 """
     )
@@ -72,6 +73,7 @@ def test_page_runs_what_is_missing_once(
     for words in ("## First", "hypeeg run", "A caveat.", "### roc_auc on", "hyper − flat: ahead"):
         assert words in first
     assert "What to keep in mind" not in first
+    assert first.count("### Learned spaces") == 1
     # Both runs have the same p: the correction over the two doubles it.
     [folder, _] = sorted(out.iterdir())
     table = pd.read_csv(folder / "comparisons.csv")
