@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import streamlit as st
 from hypeeg_app.runs import Run, UnreadableError, read_curvature, read_scores, read_summary
 from hypeeg_app.screen import chart, chosen_run, page_header
 
 from hypeeg.experiments import report
+from hypeeg.experiments.report_figures import chance_level
 from hypeeg.viz import curvature_figure, scores_figure, sessions_figure
-
-
-def chance_level(score: str, n_classes: int) -> float | None:
-    """Return what guessing scores on average with balanced classes, if that is known."""
-    if score.startswith("roc_auc"):
-        return 0.5
-    if score in ("accuracy", "balanced_accuracy", "f1_macro"):
-        return 1.0 / n_classes
-    return -math.log(n_classes) if score == "neg_log_loss" else None
 
 
 def show_summary(summary: pd.DataFrame, score: str) -> None:

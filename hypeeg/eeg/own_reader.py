@@ -250,8 +250,13 @@ def _moabb_arguments(manifest: Manifest, code: str) -> dict[str, Any]:
         "events": {name: event.code for name, event in manifest.events.items()},
         "code": code,
         "interval": list(manifest.interval),
-        "paradigm": _MOABB_PARADIGM.get(manifest.paradigm, manifest.paradigm),
+        "paradigm": moabb_paradigm(manifest),
     }
+
+
+def moabb_paradigm(manifest: Manifest) -> str:
+    """Name under which MOABB's data sets know the paradigm of a manifest."""
+    return _MOABB_PARADIGM.get(manifest.paradigm, manifest.paradigm)
 
 
 def _window_onsets(raw: Any, own: OwnData) -> list[float]:

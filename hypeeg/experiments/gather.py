@@ -186,6 +186,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], last: Sequence[str]) -> N
 
 def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
     classes = parts[0]["classes"]
+    parts = _of_one_width(parts)
     widths = {name: {part[name].shape[1:] for part in parts} for name in ("embedding", "proba")}
     together: dict[str, Any] = {}
     curve = [name for name in _CURVE_ARRAYS if name in parts[0]]
@@ -205,6 +206,22 @@ def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _of_one_width(parts: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Pad embeddings with zeros to the widest: tuning may choose a dimension for each fold.
+
+    A hyperboloid lies in that of a higher dimension so, and distances stay what they are.
+    """
+    widest = max((part["embedding"].shape[1] for part in parts), default=0)
+    padded = []
+    for part in parts:
+        points = part["embedding"]
+        # Classical pipelines and runs without embeddings have none, which is not a point.
+        if 0 < points.shape[1] < widest:
+            points = np.pad(points, ((0, 0), (0, widest - points.shape[1])))
+        padded.append({**part, "embedding": points})
+    return padded
+
+
 def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:
     """Read the test trials of one pipeline of a run.
 
@@ -221,6 +238,8 @@ def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:
         ``y_pred``, ``subject``, ``session`` str (n,); ``proba`` float32 (n, n_classes), columns
         in the order of ``classes``; ``fold``, ``seed``, ``trial`` int (n,); with a learning curve
         also ``data_size`` and ``permutation`` int (n,).  Without ``save.embeddings``, d is 0.
+        Where tuning chose different dimensions, d is the largest, and points of fewer are padded
+        with zeros, which keeps all distances.
     """
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -13,7 +13,7 @@ from moabb.datasets.base import BaseDataset
 from hypeeg.eeg.errors import DataError
 from hypeeg.eeg.manifest import load_manifest
 from hypeeg.eeg.own_data import OwnData, OwnFile
-from hypeeg.eeg.own_reader import OwnRecordings, marked_events
+from hypeeg.eeg.own_reader import OwnRecordings, marked_events, moabb_paradigm
 from hypeeg.eeg.preprocessing import PreprocessingSpec
 from hypeeg.eeg.reader import make_dataset, make_paradigm, process_pipelines, read_subject
 from hypeeg.experiments.recorded import RecordedRun
@@ -21,12 +21,6 @@ from hypeeg.experiments.trial_files import NewTrials, channel_key, unknown_event
 
 if TYPE_CHECKING:
     from hypeeg.eeg.manifest import Manifest
-
-_MOABB_PARADIGM = {
-    "left_right_imagery": "imagery",
-    "motor_imagery": "imagery",
-    "resting_state": "rstate",
-}
 
 
 def from_recording(
@@ -125,7 +119,7 @@ class OneRecording(OwnRecordings):
             events={name: manifest.events[name].code for name in events},
             code="OneRecording",
             interval=list(manifest.interval) if self.marked else [0.0, length],
-            paradigm=_MOABB_PARADIGM.get(manifest.paradigm, manifest.paradigm),
+            paradigm=moabb_paradigm(manifest),
         )
 
     def _annotations(self, file: OwnFile, raw: Any) -> Any:

@@ -156,7 +156,8 @@ def _pictures(run: RecordedRun, max_points: int) -> Iterator[Drawn]:
     found = []
     for name in names:
         trials = read_embeddings(run.embeddings_path(name))
-        if trials.get("embedding", np.empty((0, 0))).ndim == 2 and trials["embedding"].shape[1]:
+        points = trials.get("embedding", np.empty((0, 0)))
+        if points.ndim == 2 and points.shape[1]:
             found.append((name, representative(trials, run.kind)))
     each = max(1, max_points // max(1, min(len(found), MAX_DISKS)))
     for name, (trials, network) in found[:MAX_DISKS]:

@@ -92,9 +92,10 @@ def runs(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[RecordedRun]:
     """Two finished runs, made once and only read."""
-    for number in range(2):
-        if number not in shelf:
-            shelf[number] = make_run(out=tmp_path_factory.mktemp("runs"))
+    if not shelf:
+        # In one folder, where runs of the same second have different names.
+        out = tmp_path_factory.mktemp("runs")
+        shelf |= {number: make_run(out=out) for number in range(2)}
     return [shelf[0], shelf[1]]
 
 
@@ -158,6 +159,19 @@ def test_the_file_is_whole_and_not_too_large(
     assert text.rstrip().endswith("</html>")
     assert "of its 60000 test trials are drawn" in text
     assert "| hyper |" in markdown.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("short_plotly")
+def test_a_pipeline_without_points_has_no_disk(
+    make_run: Callable[..., RecordedRun], tmp_path: Path
+) -> None:
+    recorded = make_run()
+    path = recorded.embeddings_path("hyper")
+    arrays = read_embeddings(path)
+    del arrays["embedding"]
+    np.savez(path, **arrays)
+    page, _ = write_report([recorded], tmp_path / "report.html")
+    assert "Confusion" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("short_plotly")

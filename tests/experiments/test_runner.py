@@ -114,6 +114,27 @@ def test_scores_are_those_of_the_estimator_on_the_test_trials(
         assert (row.n_train, row.n_test, row.samples) == (len(train), len(test), 20)
 
 
+def test_points_of_fewer_dimensions_are_padded_and_none_is_lost(
+    go: Go, monkeypatch: pytest.MonkeyPatch, threshold: Any
+) -> None:
+    def transform(self: Any, X: np.ndarray) -> np.ndarray:
+        # As where tuning chooses a dimension for each fold.
+        return X[:, : 2 if self.centres_[0] < 0 else 3].mean(axis=2) + 1
+
+    monkeypatch.setattr(threshold, "transform", transform)
+    result = go(evaluation={"n_folds": 5, "seeds": [0]})
+    stored = read_embeddings(result.folder / "embeddings" / "hyper.npz")
+    points = stored["embedding"]
+    assert points.shape == (len(stored["y_true"]), 3)
+    fits = ["subject", "session", "fold"]
+    last = pd.DataFrame({name: stored[name] for name in fits}).assign(last=points[:, 2])
+    by_fit = last.groupby(fits)["last"].agg(["min", "max"])
+    padded = by_fit["max"] == 0
+    assert 0 < padded.sum() < len(by_fit)
+    assert (by_fit["min"][~padded] > 0.1).all()
+    assert np.isfinite(pd.read_csv(result.folder / "measures.csv")["delta_rel"]).all()
+
+
 def test_embeddings_cover_each_trial_once_a_seed_with_its_label(
     go: Go, make_trials: Callable[..., SimpleNamespace]
 ) -> None:
