@@ -20,6 +20,7 @@ from hypeeg.eeg.classifier_network import (
 )
 from hypeeg.nn import HyperbolicMLP
 from hypeeg.training import HyperbolicClassifier
+from hypeeg.training.data import Augmentation
 from hypeeg.training.domains import DomainData
 
 __all__ = ["HypEEGClassifier", "check_model_params"]
@@ -79,6 +80,11 @@ class HypEEGClassifier(HyperbolicClassifier):
         Share of the trials held out, with the classes in proportion.
     class_weight : "balanced", dict or None, default None
         Weight of each class in the loss, keyed by label.
+    class_groups : dict of list or None, default None
+        Labels by name of group, the cross entropy of which is added to that of the classes.
+    augmentation : list of str or dict, or None, default None
+        Transforms of :mod:`braindecode.augmentation`, applied to training batches in this order:
+        a name, or ``{"name": ..., "probability": ..., ...}`` with its arguments.
     refresh_batch_norm : bool, default True
         Compute batch-norm statistics anew from the training trials when training ends.
     domain : "subject", "session" or None, default None
@@ -170,6 +176,8 @@ class HypEEGClassifier(HyperbolicClassifier):
         patience: int = 15,
         validation_fraction: float = 0.2,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        class_groups: Mapping[str, Sequence[Any]] | None = None,
+        augmentation: Sequence[str | Mapping[str, Any]] | None = None,
         refresh_batch_norm: bool = True,
         domain: Literal["subject", "session"] | None = None,
         unseen: Literal["block", "source"] = "block",
@@ -199,6 +207,7 @@ class HypEEGClassifier(HyperbolicClassifier):
             patience=patience,
             validation_fraction=validation_fraction,
             class_weight=class_weight,
+            class_groups=class_groups,
             refresh_batch_norm=refresh_batch_norm,
             device=device,
             random_state=random_state,
@@ -207,6 +216,7 @@ class HypEEGClassifier(HyperbolicClassifier):
         )
         self.model = model
         self.model_params = model_params
+        self.augmentation = augmentation
         self.domain = domain
         self.unseen = unseen
         self.adapt_batch_norm = adapt_batch_norm
@@ -393,6 +403,19 @@ class HypEEGClassifier(HyperbolicClassifier):
             "ch_names": self.ch_names_,
             "n_domains": n_domains,
         }
+
+    def _augmentation(self, seed: int) -> Augmentation | None:
+        if not self.augmentation:
+            return None
+        from hypeeg.eeg.augmentation import make_augmentation
+
+        return make_augmentation(
+            self.augmentation,
+            sfreq=self.sfreq_,
+            ch_names=self.ch_names_,
+            seed=seed,
+            domains=self.domain is not None,
+        )
 
     def _build_module(self, config: dict[str, Any]) -> torch.nn.Module:
         return build_network(config, c=self.c, learnable_curvature=self.curvature != "fixed")

@@ -88,6 +88,14 @@ def build_pipeline(
     from hypeeg.eeg.classifier import HypEEGClassifier, check_model_params
 
     check_model_params(spec.model, params)
+    if options.augmentation:
+        from hypeeg.eeg.augmentation import make_augmentation
+
+        # Made here to be found wrong before anything is trained.
+        domains = options.domain is not None
+        make_augmentation(
+            options.augmentation, sfreq=sfreq, ch_names=ch_names, seed=0, domains=domains
+        )
     classifier = HypEEGClassifier(
         spec.model,
         model_params=params or None,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
+
+# Takes a batch of trials (n, ...) and their class indices (n,), returns as many of both.
+Augmentation = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 # Of so many domains a batch holds trials, as in batch normalisation by domain for EEG (Kobler
 # et al., NeurIPS 2022): enough of each for its statistics, and more than one subject a step.
@@ -77,6 +80,23 @@ class TrialBatches:
         CPU generator of a new order at every pass; without one the order is the stored one.  With
         domains, a batch drawn in random order holds at least two trials of each of a few domains
         (:data:`DOMAINS_IN_A_BATCH` of them where `batch_size` allows), as many batches as without.
+    augment : callable, optional
+        Changes each batch that is drawn in a new order: ``(X, y) -> (X, y)``.  Passes in stored
+        order, which predict and validate, show the trials as they are.
+    share : tuple of int, default (0, 1)
+        Which share of each batch to give, of how many: with ``(rank, size)`` each of `size`
+        processes gets every `size`-th trial of the same batches.  A batch is never so small that a
+        share holds fewer than two trials.
+
+    Attributes
+    ----------
+    joint_size : int
+        Trials in the last batch, all shares together.
+
+    Raises
+    ------
+    ValueError
+        If shares are asked for of batches by domain, or of too few trials.
     """
 
     def __init__(
@@ -84,15 +104,39 @@ class TrialBatches:
         dataset: TrialDataset,
         batch_size: int,
         generator: torch.Generator | None = None,
+        augment: Augmentation | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
+        self.augment = augment
+        self.share = share
+        self.joint_size = 0
+        if share[1] > 1:
+            self._check_share()
+
+    @property
+    def _smallest(self) -> int:
+        return 2 * self.share[1]
+
+    def _check_share(self) -> None:
+        if self.dataset.domain is not None:
+            raise ValueError(
+                "batches by domain are not divided among processes; train a network without "
+                "domains, or in one process"
+            )
+        if min(self.batch_size, len(self.dataset)) < self._smallest:
+            raise ValueError(
+                f"batch_size={self.batch_size} of {len(self.dataset)} trials leaves a process "
+                f"fewer than two trials; use {self._smallest} or more of both with "
+                f"{self.share[1]} processes, or fewer processes"
+            )
 
     def _bounds(self) -> list[int]:
         n = len(self.dataset)
         bounds = [*range(0, n, self.batch_size), n]
-        if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] < self._smallest:
             del bounds[-2]
         return bounds
 
@@ -112,12 +156,22 @@ class TrialBatches:
         if self.dataset.domain is not None:
             domain = self.dataset.domain.cpu()
             for index in _batches_by_domain(domain, self.batch_size, self.generator):
-                yield self.dataset[index.to(device)]
+                yield self._augmented(*self.dataset[index.to(device)])
             return
         # Drawn on the CPU whatever the device, so that a seed means one order everywhere.
         order = torch.randperm(len(self.dataset), generator=self.generator).to(device)
+        rank, size = self.share
         for start, stop in itertools.pairwise(bounds):
-            yield self.dataset[order[start:stop]]
+            self.joint_size = stop - start
+            yield self._augmented(*self.dataset[order[start + rank : stop : size]])
+
+    def _augmented(self, trials: Any, y: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        if self.augment is None:
+            return trials, y
+        if isinstance(trials, dict):
+            x, y = self.augment(trials["x"], y)
+            return {**trials, "x": x}, y
+        return self.augment(trials, y)
 
 
 def _counts(domain: torch.Tensor) -> list[int]:

@@ -11,10 +11,11 @@ from skorch.callbacks import Callback
 
 from hypeeg.nn.domain_norm import domain_layers
 from hypeeg.training.batchnorm import refresh_batch_norm
-from hypeeg.training.data import TrialBatches, TrialDataset, split_validation
+from hypeeg.training.data import Augmentation, TrialBatches, TrialDataset, split_validation
+from hypeeg.training.distributed import Replicas, current_replicas
 from hypeeg.training.domains import DomainData, check_domain_sizes, gather, settle_target
 from hypeeg.training.inputs import check_fit_data
-from hypeeg.training.losses import class_weights
+from hypeeg.training.losses import class_group_codes, class_weights
 from hypeeg.training.net import TrialNet, make_callbacks, make_net
 from hypeeg.training.options import check_training_options
 from hypeeg.training.persistence import KeepsModel
@@ -24,6 +25,7 @@ from hypeeg.training.randomness import (
     draw_seed,
     isolated_rng,
     resolve_device,
+    seed_generators,
     spawn_seeds,
 )
 
@@ -84,6 +86,9 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         Share of the trials held out, with the classes in proportion.
     class_weight : "balanced", dict or None, default None
         Weight of each class in the loss, keyed by label; classes left out weigh 1.
+    class_groups : dict of list or None, default None
+        Labels by name of group; the cross entropy of the groups is added to that of the classes
+        (a class in no group is one by itself).
     refresh_batch_norm : bool, default True
         Compute batch-norm statistics anew from the training trials when training ends (and before
         each validation), instead of predicting with running averages that few steps have moved.
@@ -146,6 +151,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         patience: int = 15,
         validation_fraction: float = 0.2,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        class_groups: Mapping[str, Sequence[Any]] | None = None,
         refresh_batch_norm: bool = True,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -169,6 +175,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.class_weight = class_weight
+        self.class_groups = class_groups
         self.refresh_batch_norm = refresh_batch_norm
         self.device = device
         self.random_state = random_state
@@ -188,6 +195,10 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         raise NotImplementedError(
             f"{type(self).__name__} must define _module_config and _build_module"
         )
+
+    def _augmentation(self, seed: int) -> Augmentation | None:
+        """Return what changes training batches, None for nothing; it draws from `seed` alone."""
+        return None
 
     def _shape_message(self, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
         """Say that trials have another shape than those of the fit."""
@@ -245,9 +256,14 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
                 f"y holds one class only ({classes.tolist()[0]!r}); {type(self).__name__} needs "
                 "at least two: check the labels or the selection of trials"
             )
-        device = resolve_device(self.device)
+        replicas = current_replicas()
+        device = resolve_device(self.device) if replicas is None else replicas.device
         seed = draw_seed(self.random_state)
-        torch_seed, order_seed, split_seed = spawn_seeds(seed, 3)
+        if replicas is not None:
+            seed = int(replicas.agree(seed))
+        torch_seed, order_seed, split_seed, augment_seed = spawn_seeds(seed, 4)
+        if replicas is not None:  # each process changes its own share of a batch
+            augment_seed = spawn_seeds(augment_seed, replicas.size)[replicas.rank]
         valid: np.ndarray | None = None
         train = np.arange(len(X))
         if self.early_stopping:
@@ -261,6 +277,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         elif domain is not None and data.labels is not None:
             check_domain_sizes(train, domain, data.labels)
         weights = class_weights(self.class_weight, classes, codes[train])
+        groups = class_group_codes(self.class_groups, classes)
 
         def trials(index: np.ndarray, X: np.ndarray) -> TrialDataset:
             return TrialDataset(X, codes[index], device, None if domain is None else domain[index])
@@ -281,10 +298,15 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
                 callbacks=make_callbacks(self),
                 order=torch.Generator().manual_seed(order_seed),
                 weights=weights,
+                groups=groups,
+                augment=self._augmentation(augment_seed),
                 valid_set=valid_set,
-                total_steps=self.max_epochs
-                * len(TrialBatches(train_set, self.batch_size, torch.Generator())),
+                total_steps=self.max_epochs * self._steps_of_epoch(train_set, replicas),
+                replicas=replicas,
             )
+            if replicas is not None and replicas.rank > 0:
+                # Weights start alike; dropout and the like differ from share to share.
+                seed_generators(spawn_seeds(torch_seed, replicas.size)[replicas.rank], device)
             net.partial_fit(train_set)
             if given.adapt_batch_norm and data.X_target is not None:
                 target = None
@@ -305,6 +327,10 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         first = None if domain is None else domain[:1]
         self._n_features_out = net.embedding(TrialDataset(X[:1], domain=first)).shape[1]
         return self
+
+    def _steps_of_epoch(self, trials: TrialDataset, replicas: Replicas | None) -> int:
+        share = (0, 1) if replicas is None else (replicas.rank, replicas.size)
+        return len(TrialBatches(trials, self.batch_size, torch.Generator(), share=share))
 
 
 def _history_rows(net: TrialNet) -> list[dict[str, Any]]:

@@ -27,7 +27,8 @@ from hypeeg.training.callbacks import (
     NaNGuard,
     StopTraining,
 )
-from hypeeg.training.data import TrialBatches, TrialDataset
+from hypeeg.training.data import Augmentation, TrialBatches, TrialDataset
+from hypeeg.training.distributed import Replicas
 from hypeeg.training.losses import WeightedCrossEntropy
 
 if TYPE_CHECKING:
@@ -52,15 +53,24 @@ class TrialNet(NeuralNetClassifier):
     refresh_batch_norm : bool
         Whether batch-norm statistics are computed anew before each validation and at the end; see
         :func:`~hypeeg.training.batchnorm.refresh_batch_norm`.
+    replicas : Replicas or None
+        Processes that train this network together; each steps on its share of every batch, and
+        losses are those of the joint batches.
     **kwargs
         Those of ``skorch.NeuralNetClassifier``.
     """
 
     def __init__(
-        self, module: torch.nn.Module, *, refresh_batch_norm: bool = True, **kwargs: Any
+        self,
+        module: torch.nn.Module,
+        *,
+        refresh_batch_norm: bool = True,
+        replicas: Replicas | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(module, **kwargs)
         self.refresh_batch_norm = refresh_batch_norm
+        self.replicas = replicas
         self.train_split: Any
 
     @property
@@ -77,6 +87,7 @@ class TrialNet(NeuralNetClassifier):
         if not self.initialized_:
             self.initialize()
         self.train_set_ = X
+        self._parallel = None if self.replicas is None else self.replicas.wrap(self.module_)
         self.notify("on_train_begin", X=X, y=y)
         with contextlib.suppress(StopTraining):
             self.fit_loop(X, y, **fit_params)
@@ -85,7 +96,22 @@ class TrialNet(NeuralNetClassifier):
         self.notify("on_train_end", X=X, y=y)
         # Trials can be large, and a trained net has no use for them.
         self.train_set_ = self.train_split = None
+        self._parallel = self.replicas = None  # from here on each process has its own
         return self
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """Run the network; in training with several processes, through what joins them."""
+        parallel = getattr(self, "_parallel", None)
+        if parallel is None or not self.module_.training:
+            return super().infer(x, **fit_params)
+        return parallel(x.to(self.device), **fit_params)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Return the loss; of a share of a batch, so that the mean over shares is the batch's."""
+        loss = super().get_loss(y_pred, y_true, X=X, training=training)
+        if self.replicas is None or not training:
+            return loss
+        return loss * (len(y_true) * self.replicas.size / self._joint_size)
 
     def run_single_epoch(
         self,
@@ -105,14 +131,20 @@ class TrialNet(NeuralNetClassifier):
         sizes: list[int] = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
+            shared = training and self.replicas is not None
+            self._joint_size = iterator.joint_size if shared else len(batch[1])
             step = step_fn(batch, **fit_params)
             losses.append(step["loss"].detach())
-            sizes.append(len(batch[1]))
+            sizes.append(self._joint_size)
             if not training:
                 target = batch[1].to(step["y_pred"].device)
                 correct.append((step["y_pred"].argmax(dim=1) == target).sum())
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self._record_epoch(prefix, torch.stack(losses).tolist(), sizes)
+        means = torch.stack(losses)
+        if self.replicas is not None:
+            # Whatever is decided by a loss (early stopping, an end at NaN) is decided alike.
+            means = self.replicas.mean(means)
+        self._record_epoch(prefix, means.tolist(), sizes)
         if not training:
             accuracy = int(torch.stack(correct).sum()) / sum(sizes)
             self.history.record(f"{prefix}_acc", accuracy)
@@ -234,8 +266,11 @@ def make_net(
     callbacks: Sequence[tuple[str, Callback]] = (),
     order: torch.Generator | None = None,
     weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    augment: Augmentation | None = None,
     valid_set: TrialDataset | None = None,
     total_steps: int | None = None,
+    replicas: Replicas | None = None,
 ) -> TrialNet:
     """Put a network, the loss and the optimiser together.
 
@@ -253,10 +288,16 @@ def make_net(
         Of the order of trials in training.
     weights : ndarray, shape (n_classes,), optional
         Class weights.
+    groups : ndarray, shape (n_classes,), int64, optional
+        Group of each class, which the loss asks for as well.
+    augment : callable, optional
+        Changes training batches; see :class:`~hypeeg.training.data.TrialBatches`.
     valid_set : TrialDataset, optional
         Validation trials.
     total_steps : int, optional
         Training steps to come, by which a sharpness-aware curvature is scheduled.
+    replicas : Replicas, optional
+        Processes that train together.
 
     Returns
     -------
@@ -276,8 +317,10 @@ def make_net(
     net: TrialNet = TrialNet(
         module,
         refresh_batch_norm=options.refresh_batch_norm,
+        replicas=replicas,
         criterion=WeightedCrossEntropy,
         criterion__weight=weights,
+        criterion__groups=groups,
         optimizer=_make_optimizer,
         optimizer__kind=options.optimizer,
         optimizer__sharpness=_sharpness_options(options, module, total_steps),
@@ -290,6 +333,8 @@ def make_net(
         batch_size=options.batch_size,
         iterator_train=TrialBatches,
         iterator_train__generator=order,
+        iterator_train__share=(0, 1) if replicas is None else (replicas.rank, replicas.size),
+        iterator_train__augment=augment,
         iterator_valid=TrialBatches,
         train_split=None if valid_set is None else predefined_split(valid_set),
         callbacks=list(callbacks),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -176,9 +176,14 @@ def save_model(estimator: HyperbolicClassifier, folder: Path) -> Path:
     return folder
 
 
-def load_model(cls: type[_EstimatorT], folder: Path, device: str = "auto") -> _EstimatorT:
-    """Read an estimator; see :meth:`HyperbolicClassifier.load`."""
-    config = _read_config(folder)
+def load_model(
+    cls: type[_EstimatorT], folder: Path, device: str = "auto", *, config_file: str = CONFIG_FILE
+) -> _EstimatorT:
+    """Read an estimator; see :meth:`HyperbolicClassifier.load`.
+
+    `config_file` names the description, where ``config.json`` of the folder is somebody else's.
+    """
+    config = _read_config(folder, config_file)
     if config["class"] != cls.__name__:
         raise ValueError(
             f"{folder} holds a {config['class']}, not a {cls.__name__}; use {config['class']}.load"
@@ -191,7 +196,7 @@ def load_model(cls: type[_EstimatorT], folder: Path, device: str = "auto") -> _E
     data = weights_file.read_bytes()
     if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
         raise ValueError(
-            f"{weights_file} is not the file that {CONFIG_FILE} describes (other checksum): "
+            f"{weights_file} is not the file that {config_file} describes (other checksum): "
             "writing was interrupted or the file is damaged; save the model again"
         )
     try:
@@ -203,13 +208,20 @@ def load_model(cls: type[_EstimatorT], folder: Path, device: str = "auto") -> _E
         if config["feature_names"]:
             names = np.array(config["feature_names"], dtype=object)
             estimator.feature_names_in_ = names
-        rebuild(estimator, safetensors.torch.load(data), device)
+        rebuild(estimator, _all_names(safetensors.torch.load(data), weights_file), device)
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{folder} was written by hypeeg {config.get('hypeeg')} and cannot be read by "
             f"{_version()}: {error}; fit and save the model again"
         ) from error
     return estimator
+
+
+def _all_names(weights: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Give tensors that share memory all their names: ``save_pretrained`` writes them once."""
+    with safe_open(path, framework="pt") as file:
+        aliases = file.metadata() or {}
+    return weights | {name: weights[kept] for name, kept in aliases.items() if kept in weights}
 
 
 def _version() -> str:
@@ -220,10 +232,10 @@ def _version() -> str:
         return "unknown"
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, name: str = CONFIG_FILE) -> dict[str, Any]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the one that save() wrote")
-    path = folder / CONFIG_FILE
+    path = folder / name
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: {folder} holds no complete model; give the folder that save() "

@@ -91,6 +91,24 @@ def spawn_seeds(seed: int, count: int) -> list[int]:
     return [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(count)]
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the CPU's generator and that of one device.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of both.
+    device : torch.device
+        The only accelerator that is touched: ``torch.manual_seed`` would reseed all.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 @contextlib.contextmanager
 def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Run a block with torch's generators seeded, then put them back as they were.
@@ -114,13 +132,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     elif device.type == "mps":
         accelerator_state = torch.mps.get_rng_state()
     try:
-        # torch.manual_seed would reseed every accelerator of the machine.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
+        seed_generators(seed, device)
         yield
     finally:
         torch.set_rng_state(cpu_state)

@@ -48,10 +48,11 @@ def test_is_euclidean_twin_as_curvature_vanishes(x: torch.Tensor) -> None:
 
 
 def test_logits_depend_on_curvature(model, x: torch.Tensor) -> None:
+    x = 50 * x  # near the origin every curvature looks flat
     before = model(x)
     with torch.no_grad():
         model.manifold.curvature.log_c.fill_(math.log(5.0))
-    assert not torch.allclose(before, model(x), rtol=1e-3)
+    assert not torch.allclose(before, model(x), rtol=1e-2, atol=0)
 
 
 def test_one_learned_curvature_is_shared_by_all_layers(model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from braindecode.models import EEGNet
@@ -51,8 +52,9 @@ class HyperbolicEEGNet(HyperbolicNetwork, EEGModuleMixin, nn.Sequential):  # typ
     c : float, default 1.0
         Initial curvature magnitude; the space has curvature ``-c``.
     learnable_curvature : bool, default True
-    lift_scale : float, default 1.0
-        Factor on EEGNet's features before the lift.
+    lift_scale : float, optional
+        Factor on EEGNet's features before the lift; by default one over the square root of their
+        number at a time step, so that points start at about distance 1 from the origin.
     rescale_slope : float, default 3.0
         Slope of the maximum-distance rescaling, at least 2.65.
     chs_info : list of dict, optional
@@ -98,7 +100,7 @@ class HyperbolicEEGNet(HyperbolicNetwork, EEGModuleMixin, nn.Sequential):  # typ
         norm_rate: float = 0.25,
         c: float = 1.0,
         learnable_curvature: bool = True,
-        lift_scale: float = 1.0,
+        lift_scale: float | None = None,
         rescale_slope: float = 3.0,
         chs_info: list[dict[str, Any]] | None = None,
         input_window_seconds: float | None = None,
@@ -146,16 +148,17 @@ class HyperbolicEEGNet(HyperbolicNetwork, EEGModuleMixin, nn.Sequential):  # typ
                 self.add_module(name, layer)
         n_features, n_steps = int(encoder.F2), int(encoder.final_conv_length)
         manifold = Lorentz(c, learnable_curvature)
+        scale = 1 / math.sqrt(n_features) if lift_scale is None else lift_scale
         rescale = add_steps(
             self,
             "batch features 1 time -> batch time features",
             n_features,
             manifold,
-            lift_scale=lift_scale,
+            lift_scale=scale,
             rescale_slope=rescale_slope,
             n_lorentz_layers=n_lorentz_layers,
         )
-        self.lift_scale = lift_scale
+        self.lift_scale = scale
         # Lift and rescaling shrink short features by this factor; the head undoes it.
         self.shrink: float = rescale.shrink
         self.final_layer: LorentzMLR | LorentzPrototypes = make_head(
