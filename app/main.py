@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
-from hypeeg_app.screen import choose_run
+from hypeeg_app.screen import choose_run, keep_run
 
 HERE = Path(__file__).parent
+PAGES_WITHOUT_RUN = ("Data", "Geometry lab")
 
 st.set_page_config(page_title="hypeeg", page_icon=str(HERE / "logo.svg"), layout="wide")
 st.logo(str(HERE / "wordmark.svg"), icon_image=str(HERE / "logo.svg"), size="large")
@@ -17,7 +18,12 @@ page = st.navigation(
         st.Page("views/runs.py", title="Runs", icon=":material/view_list:", default=True),
         st.Page("views/results.py", title="Results", icon=":material/monitoring:"),
         st.Page("views/embeddings.py", title="Embeddings", icon=":material/bubble_chart:"),
+        st.Page("views/data.py", title="Data", icon=":material/database:"),
+        st.Page("views/geometry_lab.py", title="Geometry lab", icon=":material/science:"),
     ]
 )
-choose_run()
+if page.title in PAGES_WITHOUT_RUN:
+    keep_run()
+else:
+    choose_run()
 page.run()

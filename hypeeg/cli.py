@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hypeeg
-from hypeeg.cli_common import carry_out, plain_errors
+from hypeeg.cli_common import backend_changes, carry_out, plain_errors
 from hypeeg.cli_data import data_app
 from hypeeg.cli_results import register as register_results
 from hypeeg.cli_runs import register as register_runs
+from hypeeg.cli_spec import register as register_spec
+from hypeeg.cli_sweeps import start_sweep
 
 if TYPE_CHECKING:
-    from hypeeg.experiments.spec import RunSpec
+    from hypeeg.experiments.base_spec import BaseRunSpec
 
 app = typer.Typer(
     name="hypeeg",
@@ -64,26 +66,48 @@ def run(
     out: Annotated[
         Path, typer.Option("--out", help="Folder in which the run gets a folder of its own.")
     ] = Path("runs"),
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="Where folds run: local, or dask for a Dask cluster."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Address of the Dask scheduler: tcp://node7:8786."),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option("--mlflow", metavar="URI", help="Log to MLflow; or set MLFLOW_TRACKING_URI."),
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the file, show what would run, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check the file, show what would run and what it takes, and stop."
+        ),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show each fold and every warning.")
     ] = False,
 ) -> None:
-    """Train and score the pipelines of a run file, and compare them."""
+    """Train and score the pipelines of a run file, and compare them; or do a whole sweep."""
     from hypeeg.experiments.library import find_spec
     from hypeeg.experiments.logs import screen_log
-    from hypeeg.experiments.spec import RunSpec
+    from hypeeg.experiments.spec import read_run_spec
 
     with screen_log(verbose), plain_errors(verbose):
         path = find_spec(spec)
         given = _read(path)
-        checked = RunSpec.from_text(given, source=str(path), overrides=changes or [])
+        wanted = [*(changes or []), *backend_changes(backend, scheduler)]
+        checked = read_run_spec(given, wanted, source=str(path))
+        if mlflow is not None:
+            from hypeeg.experiments.mlflow_log import use_tracking
+
+            use_tracking(mlflow)
         if dry_run:
-            _show_plan(checked.resolve())
-            return
-        _execute(checked, given, changes or [], out)
+            _show_plan(checked, out)
+        elif checked.sweep is not None:
+            start_sweep(checked, given, wanted, out)
+        else:
+            _execute(checked, given, wanted, out)
 
 
 @app.command()
@@ -121,8 +145,8 @@ def results(
         typer.echo(f"Wrote {written}")
 
 
-def _execute(spec: RunSpec, given: str, changes: list[str], out: Path) -> None:
-    typer.echo(f"{spec.name}: reading {spec.dataset.name}", err=True)
+def _execute(spec: BaseRunSpec, given: str, changes: list[str], out: Path) -> None:
+    typer.echo(f"{spec.name}: reading {spec.data_name}", err=True)
     # After the first line, because these take seconds to import.
     from hypeeg.eeg.paths import configure_data_paths
     from hypeeg.experiments.runner import run as run_spec
@@ -140,22 +164,13 @@ def _read(path: Path) -> str:
         raise SpecError([Problem("", f"cannot be read: {error}")], str(path)) from error
 
 
-def _show_plan(spec: RunSpec) -> None:
-    from hypeeg.eeg.manifest import load_manifest
+def _show_plan(spec: BaseRunSpec, out: Path) -> None:
+    from hypeeg.experiments.estimate import describe_plan
 
-    manifest = load_manifest(spec.dataset.name)
-    subjects = len(spec.dataset.subjects or [])
-    sessions = len(spec.dataset.sessions or manifest.sessions) or manifest.n_sessions or 1
-    if spec.dataset.runs_as_sessions and manifest.files is not None:
-        sessions *= len(manifest.files.runs)
-    folds = spec.evaluation.count_folds(subjects, sessions)
-    seeds = len(spec.evaluation.seeds)
-    total = folds * seeds * len(spec.pipelines)
-    typer.echo(spec.to_yaml())
-    typer.echo(
-        f"# {folds} folds × {seeds} seeds × {len(spec.pipelines)} pipelines = {total} fits "
-        f"({subjects} subjects, up to {sessions} sessions each). Nothing was run."
-    )
+    resolved = spec.resolve()
+    typer.echo(resolved.to_yaml())
+    for line in describe_plan(spec, out):
+        typer.echo(f"# {line}")
 
 
 @app.command("app")
@@ -177,13 +192,23 @@ def open_app(
         raise typer.Exit(launch(runs, port, not no_browser))
 
 
+register_spec(app)
 register_runs(app)
 register_results(app)
 
 
 def main() -> None:
     """Entry point of the ``hypeeg`` command."""
-    app()
+    import contextlib
+    import io
+
+    from hypeeg.training.torchrun import torchrun_place
+
+    place = torchrun_place()
+    # Of the processes that train a network together, the first one speaks.
+    quiet = place is not None and place.rank > 0
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        app()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands on what runs have found: ``hypeeg report``, ``compare`` and ``predict``.
+"""Commands on what runs have found: ``report``, ``compare``, ``predict``, ``push`` and ``pull``.
 
 Heavy libraries are imported inside the commands, so that help and mistakes answer at once.
 """
@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(compare)
     app.command()(predict)
+    app.command()(push)
+    app.command()(pull)
+    app.command()(mlflow)
 
 
 def report(
@@ -86,7 +89,10 @@ def compare(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that holds a network.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Run folder that keeps a model, or a pushed model."),
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
@@ -114,13 +120,23 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     target: Annotated[
-        Path | None, typer.Option("--to", help="CSV file to write; by default to the screen.")
+        Path | None, typer.Option("--to", help="File to write; by default to the screen.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="csv, parquet or json (one object a line); by --to, or csv."),
     ] = None,
 ) -> None:
-    """Predict classes and probabilities of new trials with a network that a run kept."""
+    """Predict classes and probabilities of new trials with a model that a run kept."""
     with plain_errors():
-        from hypeeg.experiments.use import parse_labels, predict_files
+        from hypeeg.experiments.use import (
+            encode_table,
+            parse_labels,
+            predict_files,
+            table_format,
+        )
 
+        kind = table_format(format, target)
         table: Any = predict_files(
             run,
             files,
@@ -130,15 +146,83 @@ def predict(
             every=every,
             device=device,
         )
-        text = table.to_csv(index=False)
+        content = encode_table(table, kind)
         if target is None:
-            typer.echo(text, nl=False)
+            typer.echo(content.decode("utf-8"), nl=False)
         else:
             from hypeeg.experiments.store import replace_file
 
-            replace_file(target, text.encode("utf-8"))
+            replace_file(target, content)
             typer.echo(f"Wrote {target}")
         known = table[table["label"] != ""]
         if len(known):
             right = int((known["label"] == known["prediction"]).sum())
             typer.echo(f"{right} of {len(known)} labelled trials correct", err=True)
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that keeps a model.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to: a new or empty folder, or a clone.")
+    ],
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="Which; needed if the run keeps several.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", help="Folder under models/PIPELINE, if it holds several."),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", help="That you give the weights: bsd-3-clause."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of a model that is there.")
+    ] = False,
+) -> None:
+    """Write a kept model as a folder to share, with a model card, as braindecode's are."""
+    with plain_errors():
+        from hypeeg.experiments.hub import push as push_model
+
+        written = push_model(
+            run, folder, pipeline, network=network, licence=licence, replace=replace
+        )
+        typer.echo(f"Wrote {written} (read README.md in it before you share it)")
+
+
+def pull(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of a pushed model.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to: a new or empty folder.")
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of a model that is there.")
+    ] = False,
+) -> None:
+    """Check a model that somebody pushed, and copy it."""
+    with plain_errors():
+        from hypeeg.experiments.hub import pull as pull_model
+
+        model = pull_model(source, folder, replace=replace)
+        typer.echo(f"{model.name}: whole; copied to {folder}")
+
+
+def mlflow(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a run that has ended.")],
+    uri: Annotated[
+        str | None,
+        typer.Option("--uri", help="Tracking server or store; by default MLFLOW_TRACKING_URI."),
+    ] = None,
+) -> None:
+    """Log a run to MLflow that was not, or not wholly; what is there already stays one run."""
+    with plain_errors():
+        from hypeeg.experiments.mlflow_log import URI_VARIABLE, log_run, tracking_uri
+        from hypeeg.experiments.run_index import locate_run
+        from hypeeg.experiments.spec_errors import Problem, SpecError
+
+        folder = locate_run(run)
+        where = uri or tracking_uri(folder)
+        if where is None:
+            message = f"say where the run shall be logged, or set {URI_VARIABLE}"
+            raise SpecError([Problem("--uri", message)], "hypeeg mlflow")
+        typer.echo(f"Logged as run {log_run(folder, where)}")

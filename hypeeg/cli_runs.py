@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypeeg.cli_common import FAILED, carry_out, plain_errors
+from hypeeg.cli_common import FAILED, carry_out, chosen_backend, plain_errors
+from hypeeg.cli_sweeps import go_on_with_sweep, list_sweep_folders, running_point, show_sweep
 
 if TYPE_CHECKING:
     from hypeeg.experiments.run_index import RunInfo
@@ -20,7 +21,9 @@ FAILURES_SHOWN = 5
 
 RunName = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run folder, the beginning of its name, or 'last'."),
+    typer.Argument(
+        metavar="RUN", help="A run or sweep folder, the beginning of its name, or 'last'."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of run folders.")]
 
@@ -50,15 +53,27 @@ def resume_run(
         bool,
         typer.Option("--force", help="The run was at another machine and is known to have ended."),
     ] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="Where the missing folds run, if elsewhere: local or dask."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of the Dask scheduler.")
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show each fold and every warning.")
     ] = False,
 ) -> None:
-    """Go on with a run that ended early: the missing folds, none twice."""
+    """Go on with a run or a sweep that ended early: the missing folds, none twice."""
     from hypeeg.experiments.logs import screen_log
     from hypeeg.experiments.run_index import locate_run, read_info
+    from hypeeg.experiments.sweep_index import locate_sweep
 
     with screen_log(verbose), plain_errors(verbose):
+        place = chosen_backend(backend, scheduler)
+        sweep = locate_sweep(run, out)
+        if sweep is not None:
+            go_on_with_sweep(sweep, failed=failed, force=force, backend=place)
         path = locate_run(run, out)
         if read_info(path).state == "done":
             typer.echo(f"{path}: the run is done, nothing is missing")
@@ -70,7 +85,7 @@ def resume_run(
 
         configure_data_paths()
         spec = read_spec(path)
-        carry_out(lambda: resume(path, failed=failed, force=force), spec)
+        carry_out(lambda: resume(path, failed=failed, force=force, backend=place), spec)
 
 
 def list_all(
@@ -102,13 +117,20 @@ def list_all(
         console = Console()
         Console(width=max(console.width, 160)).print(table, markup=False)
         typer.echo(f"{len(runs)} runs in {out}; 'hypeeg show RUN' tells more", err=True)
+        if not wanted:
+            list_sweep_folders(out)
 
 
 def show_run(run: RunName, out: Out = Path("runs")) -> None:
-    """Show one run: how far it got, the score of each pipeline, what failed."""
+    """Show one run or sweep: how far it got, the score of each pipeline, what failed."""
     from hypeeg.experiments.run_index import failures, locate_run, pipeline_scores, read_info
+    from hypeeg.experiments.sweep_index import locate_sweep
 
     with plain_errors():
+        sweep = locate_sweep(run, out)
+        if sweep is not None:
+            show_sweep(sweep)
+            return
         path = locate_run(run, out)
         info = read_info(path)
         typer.echo(f"{info.name}: {info.state}")
@@ -148,13 +170,16 @@ def cancel_run(
         float, typer.Option("--wait", min=0, help="Seconds to wait for the run to end.")
     ] = 30.0,
 ) -> None:
-    """End a run that is going on; what is recorded stays, and it can be resumed."""
+    """End a run or sweep that is going on; what is recorded stays, and it can be resumed."""
     from hypeeg.experiments.process import GOING_ON, terminate
     from hypeeg.experiments.run_index import locate_run, read_info
     from hypeeg.experiments.store import RecordError
+    from hypeeg.experiments.sweep_index import locate_sweep
 
     with plain_errors():
-        path = locate_run(run, out)
+        sweep = locate_sweep(run, out)
+        # The process of a sweep is that of the point which is going on.
+        path = locate_run(run, out) if sweep is None else running_point(sweep)
         info = read_info(path)
         if info.elsewhere is not None:
             raise RecordError(

@@ -113,7 +113,9 @@ def test_a_saved_network_predicts_as_it_did(cli: Cli, tmp_path: Path) -> None:
         loaded = load_pipeline(saved, device="cpu")
         assert (loaded.predict(X) == stored["y_pred"][rows]).all()
         assert abs(loaded.transform(X) - stored["embedding"][rows]).max() < 1e-5
-    assert {p.name for p in (folder / "models").iterdir()} == {"hyperbolic", "flat"}
+    # Classical pipelines are kept where skops is installed.
+    kept = {p.name for p in (folder / "models").iterdir()}
+    assert kept - {"csp", "ts"} == {"hyperbolic", "flat"}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def choose_run() -> None:
         show_state(chosen)
 
 
+def keep_run() -> None:
+    """Keep the chosen run while a page shows no choice of it."""
+    # Streamlit forgets a widget that is not drawn.
+    if RUN_KEY in st.session_state:
+        st.session_state[RUN_KEY] = st.session_state[RUN_KEY]
+
+
 def request_run(name: str) -> None:
     """Make another run the chosen one, and draw the page anew."""
     # The sidebar's widget cannot be changed after it was drawn: the next pass takes this over.

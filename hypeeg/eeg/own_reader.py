@@ -273,7 +273,8 @@ def _window_onsets(raw: Any, own: OwnData) -> list[float]:
 def marked_events(raw: Any) -> tuple[list[float], list[str]]:
     """Onsets in seconds after the first sample, and labels, of a recording's own events."""
     if len(raw.annotations):
-        first = raw.first_time if raw.info["meas_date"] is not None else 0.0
+        # MNE counts them from where the recording began, which may have been cropped since.
+        first = raw.first_time
         return [float(o) - first for o in raw.annotations.onset], list(raw.annotations.description)
     if mne.pick_types(raw.info, stim=True).size:
         events = mne.find_events(raw, shortest_event=1, verbose="ERROR")

@@ -7,7 +7,6 @@ estimator.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,12 +14,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
 
 from hypeeg.eeg.training_spec import TrainingSpec as TrainingSpec
+from hypeeg.eeg.tuning_spec import TuningSpec as TuningSpec
+from hypeeg.eeg.tuning_spec import extremes
 
 CLASSICAL_MODELS = (
     *("csp_lda", "logvar_lda"),
@@ -56,55 +58,6 @@ class StimulusBands(BaseModel):
     skip: tuple[str, ...] = Field(
         default=("rest",), description="Class names that are no stimulus and have no band."
     )
-
-
-class TuningSpec(BaseModel):
-    """Values to choose from inside the training trials of each fold.
-
-    Examples
-    --------
-    >>> TuningSpec(grid={"params.F1": [4, 8], "training.lr": [1e-3, 3e-3]}).n_candidates
-    4
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    grid: dict[str, list[Any]] = Field(
-        description="Values of params.X, training.X, standardise or bands; all combinations count."
-    )
-    n_folds: int = Field(default=3, ge=2, description="Inner folds of the training trials.")
-    scoring: str | None = Field(
-        default=None, description="What is maximised; none takes the run's scoring."
-    )
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of combinations."""
-        return math.prod(len(values) for values in self.grid.values())
-
-    @field_validator("grid")
-    @classmethod
-    def _check_grid(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        if not value:
-            raise ValueError("grid is empty; give values, such as {training.lr: [0.001, 0.003]}")
-        for key, values in value.items():
-            part, dot, field = key.partition(".")
-            if part in ("standardise", "bands") and not dot:
-                pass
-            elif part == "training" and field:
-                if field not in TrainingSpec.model_fields:
-                    raise ValueError(
-                        f"grid: {key!r} is no training option; "
-                        f"those are {', '.join(TrainingSpec.model_fields)}"
-                    )
-            elif part != "params" or not field:
-                raise ValueError(
-                    f"grid: {key!r} cannot be tuned; "
-                    "keys are params.X, training.X, standardise or bands"
-                )
-            if not values:
-                raise ValueError(f"grid: {key!r} has no values; give at least one")
-        return value
 
 
 class PipelineSpec(BaseModel):
@@ -159,7 +112,14 @@ class PipelineSpec(BaseModel):
         """Whether the pipeline holds no network."""
         return self.model in CLASSICAL_MODELS
 
-    @field_validator("bands", mode="before")
+    @field_validator(
+        "bands",
+        mode="before",
+        json_schema_input_type=list[tuple[float, float]]
+        | StimulusBands
+        | Literal["stimuli"]
+        | None,
+    )
     @classmethod
     def _name_bands(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -222,20 +182,27 @@ class PipelineSpec(BaseModel):
     def _check_tuning(self) -> None:
         if self.tuning is None:
             return
-        for key, values in self.tuning.grid.items():
+        field = f"tuning.{self.tuning.field}"
+        for key, choices in self.tuning.choices.items():
             if key.startswith("training.") and self.is_classical:
                 raise ValueError(
-                    f"pipeline {self.name!r}: tuning.grid holds {key!r}, but training is for "
+                    f"pipeline {self.name!r}: {field} holds {key!r}, but training is for "
                     f"networks, and {self.model!r} is none; remove it"
                 )
             if key == "bands" and self.model not in BAND_MODELS:
                 raise ValueError(
-                    f"pipeline {self.name!r}: tuning.grid holds bands, which belong to the models "
+                    f"pipeline {self.name!r}: {field} holds bands, which belong to the models "
                     f"{', '.join(BAND_MODELS)}, not {self.model!r}; remove them"
                 )
-            for value in values:
-                # Each value goes through the checks that it would go through outside a grid.
-                self.with_values({key: value})
+            for value in extremes(choices):
+                # Each value goes through the checks that it would go through outside a search.
+                try:
+                    self.with_values({key: value})
+                except ValidationError as error:
+                    said = "; ".join(str(item["msg"]) for item in error.errors(include_url=False))
+                    raise ValueError(
+                        f"pipeline {self.name!r}: {field}: {key}: {value!r} is not taken: {said}"
+                    ) from error
 
     def with_values(self, values: Mapping[str, Any]) -> PipelineSpec:
         """Return the pipeline with tuned values in place, and nothing left to tune.
@@ -246,7 +213,7 @@ class PipelineSpec(BaseModel):
         Parameters
         ----------
         values : mapping
-            Values by key, as in :attr:`TuningSpec.grid`.
+            Values by key, as in ``tuning.grid`` and ``tuning.space``.
 
         Returns
         -------

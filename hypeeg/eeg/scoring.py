@@ -127,9 +127,11 @@ def session_scores(
     """
     scorer = check_scoring(fitted, scoring=scoring)
     found: dict[str, float] = {}
-    for session in dict.fromkeys(sessions.tolist()):
+    names = dict.fromkeys(sessions.tolist())
+    for session in names:
         here = sessions == session
-        score = float(scorer(fitted, X[here], y[here]))
+        # The very same array where there is one session: who has seen it may remember.
+        score = float(scorer(fitted, X if len(names) == 1 else X[here], y[here]))
         if not np.isfinite(score):
             raise ValueError(
                 f"score {scoring} is {score} on the {int(here.sum())} test trials of "

@@ -6,8 +6,7 @@ training trials, and what it chooses depends on these alone.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -17,16 +16,16 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from hypeeg.eeg.pipeline_spec import PipelineSpec
 from hypeeg.eeg.routing import ROUTED, fit_routed, requested
 from hypeeg.eeg.scoring import Trialwise, session_scores
-
-Values = dict[str, Any]
+from hypeeg.eeg.tuning_variants import Values
+from hypeeg.eeg.tuning_variants import tuned_variants as tuned_variants
 
 
 def _candidates_have(method: str) -> Any:
     def check(self: NestedSearch) -> bool:
-        getattr(getattr(self, "best_estimator_", self.candidates[0][1]), method)
+        fitted = getattr(self, "best_estimator_", None)
+        getattr(next(iter(self._examples())) if fitted is None else fitted, method)
         return True
 
     return check
@@ -71,6 +70,8 @@ class NestedSearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Values of the winner.
     best_index_ : int
         Its position among the candidates.
+    tried_ : list of dict
+        Values of each candidate.
     best_estimator_ : estimator
         The winner, fitted on all training trials.
     search_scores_ : ndarray, shape (n_candidates, n_inner_folds)
@@ -105,7 +106,7 @@ class NestedSearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Ask for subjects and sessions, to divide by, and for what any candidate asks for."""
         offered = dict.fromkeys(ROUTED)
         names = {"subjects", "sessions"}
-        for _, candidate in self.candidates:
+        for candidate in self._examples():
             names |= requested(candidate, offered).keys()
         request = MetadataRequest(owner=self)
         for name in sorted(names):
@@ -151,22 +152,7 @@ class NestedSearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         subjects = np.zeros(len(y), dtype=int) if subjects is None else np.asarray(subjects)
         sessions = subjects.astype(str) if sessions is None else np.asarray(sessions).astype(str)
-        scores: list[list[float]] = [[] for _ in self.candidates]
-        if len(self.candidates) > 1:
-            for train, validation, target in self._divide(y, subjects, sessions):
-                inner = self._offer(X, y, train, target, subjects, sessions)
-                for (_, candidate), found in zip(self.candidates, scores, strict=True):
-                    fitted = fit_routed(clone(candidate), X[train], y[train], inner)
-                    judged = Trialwise(fitted) if self.trialwise else fitted
-                    by_session = session_scores(
-                        judged, X[validation], y[validation], sessions[validation], self.scoring
-                    )
-                    found.append(float(np.mean(list(by_session.values()))))
-        self.search_scores_ = np.array(scores, dtype=float)
-        means = self.search_scores_.mean(axis=1) if self.search_scores_.size else [0.0]
-        self.best_index_ = int(np.argmax(means))
-        values, winner = self.candidates[self.best_index_]
-        self.best_values_ = dict(values)
+        winner = self._choose(X, y, subjects, sessions)
         outer = {
             "subjects": subjects,
             "sessions": sessions,
@@ -177,6 +163,48 @@ class NestedSearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         outer = {name: value for name, value in outer.items() if value is not None}
         self.best_estimator_ = fit_routed(clone(winner), X, y, outer)
         return self
+
+    def _examples(self) -> Iterable[Any]:
+        """Return candidates that ask for all that any candidate asks for."""
+        return [candidate for _, candidate in self.candidates]
+
+    def _choose(
+        self, X: np.ndarray, y: np.ndarray, subjects: np.ndarray, sessions: np.ndarray
+    ) -> Any:
+        """Compare the candidates; return the winner, unfitted."""
+        self.tried_ = [dict(values) for values, _ in self.candidates]
+        scores: list[list[float]] = [[] for _ in self.candidates]
+        if len(self.candidates) > 1:
+            for inner in self._divide(y, subjects, sessions):
+                for (_, candidate), found in zip(self.candidates, scores, strict=True):
+                    found.append(self._judge(candidate, X, y, subjects, sessions, inner))
+        self._note_scores(scores)
+        return self.candidates[self.best_index_][1]
+
+    def _note_scores(self, scores: list[list[float]]) -> None:
+        self.search_scores_ = np.array(scores, dtype=float)
+        means = self.search_scores_.mean(axis=1) if self.search_scores_.size else [0.0]
+        self.best_index_ = int(np.argmax(means))
+        self.best_values_ = dict(self.tried_[self.best_index_])
+
+    def _judge(
+        self,
+        candidate: Any,
+        X: np.ndarray,
+        y: np.ndarray,
+        subjects: np.ndarray,
+        sessions: np.ndarray,
+        inner: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    ) -> float:
+        """Score one candidate on one inner fold: the mean over its left-out sessions."""
+        train, validation, target = inner
+        offered = self._offer(X, y, train, target, subjects, sessions)
+        fitted = fit_routed(clone(candidate), X[train], y[train], offered)
+        judged = Trialwise(fitted) if self.trialwise else fitted
+        by_session = session_scores(
+            judged, X[validation], y[validation], sessions[validation], self.scoring
+        )
+        return float(np.mean(list(by_session.values())))
 
     def _offer(
         self,
@@ -280,81 +308,3 @@ class NestedSearch(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Return the winner's embeddings."""
         check_is_fitted(self, "best_estimator_")
         return self.best_estimator_.transform(X)
-
-
-def tuned_variants(
-    spec: PipelineSpec, pipelines: Sequence[PipelineSpec]
-) -> list[tuple[Values, PipelineSpec, list[PipelineSpec]]]:
-    """List the variants of a pipeline that its tuning asks for.
-
-    A twin has the grid of the pipeline that it is compared with, less the keys that mean nothing to
-    it (parameters its model does not know, options of the curvature), and chooses for itself.
-
-    Parameters
-    ----------
-    spec : PipelineSpec
-        A pipeline of the run.
-    pipelines : sequence of PipelineSpec
-        All pipelines of the run.
-
-    Returns
-    -------
-    list of (dict, PipelineSpec, list of PipelineSpec)
-        Values chosen, the pipeline with them, and all pipelines of the run to build it among; one
-        entry with no values if nothing is tuned.
-
-    Raises
-    ------
-    ValueError
-        If a combination of values is no valid pipeline, or a twin fixes what its pair tunes.
-    """
-    source = spec
-    if spec.twin_of is not None:
-        source = next((p for p in pipelines if p.name == spec.twin_of), spec)
-    grid = dict(source.tuning.grid) if source.tuning is not None else {}
-    if source is not spec:
-        fixed = [key for key in grid if key.removeprefix("params.") in spec.params]
-        if fixed:
-            raise ValueError(
-                f"pipeline {spec.name!r} fixes {', '.join(fixed)}, which {source.name!r} tunes; "
-                "remove it, so that both choose among the same values"
-            )
-        known = _known_parameters(spec.model)
-        grid = {key: values for key, values in grid.items() if _means_something(key, known)}
-    variants = []
-    for combination in itertools.product(*grid.values()):
-        values = dict(zip(grid, combination, strict=True))
-        changed = _with_values(source, values)
-        among = [changed if p.name == source.name else p for p in pipelines]
-        variants.append((values, changed if source is spec else spec, among))
-    return variants
-
-
-def _known_parameters(model: str) -> set[str]:
-    import inspect
-
-    from hypeeg.eeg.models.registry import get_model_class
-
-    return set(inspect.signature(get_model_class(model)).parameters)
-
-
-def _means_something(key: str, known: set[str]) -> bool:
-    """Whether a tuned key changes a Euclidean network with parameters `known`."""
-    section, _, name = key.partition(".")
-    if section == "params":
-        return name in known
-    return not (
-        section == "training" and (name == "c" or name.startswith(("curvature", "sharpness")))
-    )
-
-
-def _with_values(spec: PipelineSpec, values: Mapping[str, Any]) -> PipelineSpec:
-    from pydantic import ValidationError
-
-    try:
-        return spec.with_values(values)
-    except ValidationError as error:
-        said = "; ".join(str(item["msg"]) for item in error.errors(include_url=False))
-        raise ValueError(
-            f"pipeline {spec.name!r}: tuning.grid gives {dict(values)}: {said}"
-        ) from error

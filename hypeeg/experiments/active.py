@@ -10,34 +10,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
-from hypeeg.eeg.pipeline_spec import PipelineSpec
-from hypeeg.experiments.divisible import cautions
+from hypeeg.experiments.backends import Backend, Work
+from hypeeg.experiments.base_spec import BaseRunSpec, slug
 from hypeeg.experiments.environment import describe_environment
-from hypeeg.experiments.estimators import Trials
-from hypeeg.experiments.fingerprint import describe_data
-from hypeeg.experiments.fold import FoldOptions, run_task
 from hypeeg.experiments.gather import gather_parts, scores_frame
 from hypeeg.experiments.logs import run_log
+from hypeeg.experiments.observers import Observers, RunStart
 from hypeeg.experiments.report import unit_scores
-from hypeeg.experiments.spec import RunSpec, slug
-from hypeeg.experiments.splits import moabb_mode
-from hypeeg.experiments.store import RunFolder, State, utc_now
+from hypeeg.experiments.store import DiskFullError, RunFolder, State, utc_now
 from hypeeg.experiments.summary import write_summary
-from hypeeg.experiments.tasks import Task, describe, plan_tasks, resolve_scoring
+from hypeeg.experiments.tasks import Task, describe
+from hypeeg.experiments.wings import DataFacts, FoldOptions, Job, Wing
 
 logger = logging.getLogger(__name__)
 # What models warn about belongs in the log file; on the screen it would drown the rest.
 pipeline_log = logging.getLogger("pipelines")
-
-Loader = Callable[[RunSpec], Trials]
-Builder = Callable[[RunSpec, PipelineSpec, Trials, int], Any]
 
 
 @dataclass(frozen=True)
@@ -79,13 +74,14 @@ class RunResult:
         return [record for record in self.records if record["status"] == "failed"]
 
 
-def headline(spec: RunSpec) -> dict[str, Any]:
+def headline(spec: BaseRunSpec) -> dict[str, Any]:
     """Return what ``status.json`` repeats of a specification, so that lists of runs are quick."""
+    evaluation: Any = getattr(spec, "evaluation", None)
     return {
         "name": spec.name,
-        "dataset": spec.dataset.name,
-        "evaluation": spec.evaluation.kind,
-        "pipelines": [pipeline.name for pipeline in spec.pipelines],
+        "dataset": spec.data_name,
+        "evaluation": getattr(evaluation, "kind", None),
+        "pipelines": spec.pipeline_names,
     }
 
 
@@ -94,32 +90,41 @@ class ActiveRun:
 
     Parameters
     ----------
-    spec : RunSpec
+    spec : BaseRunSpec
         What is run, resolved.
     folder : RunFolder
         Its folder.
+    wing : Wing
+        Knows the data and the pipelines.
     recorded : iterable of dict
         Records of earlier attempts that stand: their tasks are not run again.
     n_warnings : int
         Warnings of earlier attempts.
+    observers : Observers, optional
+        Who else is told.
     """
 
     def __init__(
         self,
-        spec: RunSpec,
+        spec: BaseRunSpec,
         folder: RunFolder,
+        wing: Wing,
         recorded: Iterable[Mapping[str, Any]] = (),
         n_warnings: int = 0,
+        observers: Observers | None = None,
     ) -> None:
         self.spec = spec
         self.folder = folder
+        self.wing = wing
         self.n_warnings = n_warnings
+        self.observers = observers if observers is not None else Observers()
         self.tasks: list[Task] = []
         # What counts in the end: a task whose arrays were lost has a line in the record as well.
-        self.outcome = {int(record["task"]): str(record["status"]) for record in recorded}
-        self.scoring: str = spec.evaluation.scoring
-        self.n_sessions = 0
-        self.trials: Trials | None = None
+        self.recorded = list(recorded)
+        self.outcome = {int(record["task"]): str(record["status"]) for record in self.recorded}
+        self.facts = DataFacts(scoring="auto", line="")
+        self.data: Any = None
+        self.described: dict[str, Any] = {}
         self.estimators: Mapping[tuple[str, int], Any] = {}
 
     @property
@@ -139,41 +144,30 @@ class ActiveRun:
         folder.write_text("spec_resolved.yaml", spec.to_yaml())
         # From here on the folder is a run, with all that is needed to go on with it.
         folder.update_status("planned", **headline(spec))
-        environment = describe_environment(spec.device, spec.evaluation.seeds)
+        environment = describe_environment(spec.device, spec.seeds)
         folder.write_json("environment.json", {**environment, "overrides": list(overrides)})
 
-    def prepare(self, load: Loader, build: Builder) -> None:
+    def prepare(self) -> None:
         """Read data, plan tasks and make every estimator once: what can fail early does."""
-        spec = self.spec
-        logger.info("reading %s", spec.dataset.name)
-        self.trials = trials = load(spec)
-        self.scoring = resolve_scoring(spec.evaluation.scoring, len(set(trials.y.tolist())))
-        names = [pipeline.name for pipeline in spec.pipelines]
-        self.tasks = plan_tasks(
-            trials.y, trials.metadata, spec.evaluation, names, spec.dataset.name
-        )
-        for caution in cautions(trials.X, trials.y, trials.metadata, spec.evaluation):
-            logger.warning("%s: %s", spec.dataset.name, caution)
-        sessions = trials.metadata.groupby("subject")["session"].nunique()
-        self.n_sessions = int(sessions.max())
+        spec, wing = self.spec, self.wing
+        logger.info("reading %s", spec.data_name)
+        self.data = wing.load(spec)
+        self.facts = wing.facts(spec, self.data)
+        self.tasks = wing.plan(spec, self.data)
+        for caution in self.facts.cautions:
+            logger.warning("%s: %s", spec.data_name, caution)
+        pipelines = {pipeline.name: pipeline for pipeline in _pipelines(spec)}
+        wanted = dict.fromkeys((task.pipeline, task.fold.seed) for task in self.tasks)
         self.estimators = {
-            (pipeline.name, seed): build(spec, pipeline, trials, seed)
-            for pipeline in spec.pipelines
-            for seed in spec.evaluation.seeds
+            (name, seed): wing.build(spec, pipelines[name], self.data, seed)
+            for name, seed in wanted
         }
-        logger.info(
-            "%d trials of %d subjects, X %s; %d tasks, score %s",
-            len(trials.y),
-            len(sessions),
-            trials.X.shape,
-            len(self.tasks),
-            self.scoring,
-        )
+        self.described = wing.describe_data(spec, self.data, self.tasks)
+        logger.info("%s; %d tasks, score %s", self.facts.line, len(self.tasks), self.facts.scoring)
 
     def record_plan(self) -> None:
         """Write down what the tasks are and what they are computed from."""
-        assert self.trials is not None
-        self.folder.write_json("data.json", describe_data(self.trials, self.tasks, self.spec))
+        self.folder.write_json("data.json", self.described)
         self.folder.write_text("tasks.csv", self.task_table())
 
     def task_table(self) -> str:
@@ -184,20 +178,28 @@ class ActiveRun:
         ]
         return pd.DataFrame(rows).to_csv(index=False)
 
-    def execute(self, progress: bool | None) -> None:
+    def execute(self, backend: Backend, progress: bool | None) -> None:
         """Run every task that has no outcome yet; record each as it ends."""
         from tqdm import tqdm
 
         folder, total = self.folder, len(self.tasks)
+        self.observers.start(RunStart(folder.path, self.spec, self.tasks, self.recorded))
+        work = Work(self.wing, self.spec, self.data, self.described, folder.path)
         folder.update_status("running", n_tasks=total, **self._counts())
         disable = None if progress is None else not progress
-        with tqdm(
-            total=total, initial=self.finished, unit="fold", disable=disable, dynamic_ncols=True
-        ) as bar:
-            for record in self._records(bar.set_description_str):
+        with (
+            tqdm(
+                total=total, initial=self.finished, unit="fold", disable=disable, dynamic_ncols=True
+            ) as bar,
+            # Closed as soon as anything goes wrong here: nobody works for a run that has ended.
+            closing(backend.records(work, self._jobs(), bar.set_description_str)) as records,  # type: ignore[type-var]
+        ):
+            for record in records:
+                task = int(record["task"])
                 folder.folds.append(record)
-                self.outcome[int(record["task"])] = record["status"]
+                self.outcome[task] = record["status"]
                 self._tell(record)
+                self.observers.task(record, folder.part(task))
                 folder.update_status(**self._counts(), current=describe(record))
                 bar.update()
 
@@ -205,48 +207,39 @@ class ActiveRun:
         failed = self.failed
         return {"n_done": self.finished - failed, "n_failed": failed}
 
-    def _records(self, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-        trials = self.trials
-        assert trials is not None
-        sessions = trials.metadata["session"].astype(str).to_numpy(dtype=str)
-        subjects = trials.metadata["subject"].to_numpy()
-        save = self.spec.save
+    def _jobs(self) -> list[Job]:
+        """Return what is left to do."""
+        spec, folder = self.spec, self.folder
+        gpus = spec.resources.gpus
         options = FoldOptions(
-            self.scoring,
-            save.embeddings,
+            self.facts.scoring,
+            spec.save.embeddings,
             os.getpid(),
-            predictions=save.predictions,
-            trialwise=moabb_mode(self.spec.evaluation).trialwise,
+            predictions=spec.save.predictions,
+            trialwise=self.facts.trialwise,
+            threads=spec.resources.threads,
+            gpus=None if gpus is None else tuple(gpus),
         )
         kept = self._kept_models()
-        todo = [task for task in self.tasks if task.index not in self.outcome]
-
-        def arguments(task: Task) -> tuple[Any, ...]:
-            estimator = self.estimators[task.pipeline, task.fold.seed]
-            part = self.folder.part(task.index)
-            model = kept.get(task.index)
-            return task, trials.X, trials.y, sessions, estimator, options, part, model, subjects
-
-        if self.spec.n_jobs == 1:
-            for task in todo:
-                show(task.label)
-                yield run_task(*arguments(task))
-            return
-        from joblib import Parallel, delayed
-
-        parallel = Parallel(n_jobs=self.spec.n_jobs, return_as="generator_unordered")
-        for record in parallel(delayed(run_task)(*arguments(task)) for task in todo):
-            show(describe(record))
-            yield record
+        return [
+            Job(
+                task,
+                self.estimators[task.pipeline, task.fold.seed],
+                options,
+                folder.part(task.index),
+                kept.get(task.index),
+                folder.study(task.index),
+            )
+            for task in self.tasks
+            if task.index not in self.outcome
+        ]
 
     def _kept_models(self) -> dict[int, Path]:
-        """Return the folder for the network of each task whose network is kept."""
+        """Return the folder for the model of each task whose model is kept."""
         keep = self.spec.save.models
-        deep = {p.name for p in self.spec.pipelines if not p.is_classical}
         chosen: dict[object, Task] = {}
-        for task in self.tasks:
-            if keep != "none" and task.pipeline in deep:
-                chosen[task.index if keep == "all" else task.pipeline] = task
+        for task in self.tasks if keep != "none" else ():
+            chosen[task.index if keep == "all" else task.pipeline] = task
         return {task.index: self.folder.path / model_folder(task) for task in chosen.values()}
 
     def _tell(self, record: dict[str, Any]) -> None:
@@ -259,21 +252,23 @@ class ActiveRun:
             return
         scores = ", ".join(f"{row['score']:.3f}" for row in record["scores"])
         chosen = f", chosen {record['tuned']}" if record.get("tuned") else ""
-        logger.info("%s: %s %s (%.2f s)%s", where, self.scoring, scores, record["fit_time"], chosen)
+        score = self.facts.scoring
+        logger.info("%s: %s %s (%.2f s)%s", where, score, scores, record["fit_time"], chosen)
 
     def conclude(self, state: State, error: str, n_warnings: int) -> RunResult:
         """Write tables and summary from what is recorded, then the final status."""
         folder, spec = self.folder, self.spec
         records = [r for r in folder.folds.latest() if int(r["task"]) in self.outcome]
-        scores = scores_frame(records, spec.dataset.name, spec.evaluation.kind, self.n_sessions)
+        kind = str(headline(spec)["evaluation"] or spec.kind)
+        scores = scores_frame(records, spec.data_name, kind, self.facts.n_sessions)
         n_tasks, n_warnings = len(self.tasks), self.n_warnings + n_warnings
         result = RunResult(
-            folder.path, state, scores, self.scoring, records, n_tasks, n_warnings, error
+            folder.path, state, scores, self.facts.scoring, records, n_tasks, n_warnings, error
         )
         if records:
             folder.write_text("scores.csv", scores.to_csv(index=False))
             gather_parts(folder, records)
-        write_summary(result, spec)
+        write_summary(result, cast(Any, spec))
         folder.update_status(
             state,
             **self._counts(),
@@ -286,7 +281,13 @@ class ActiveRun:
         # Last of all: until the state says that it is done, a run needs its parts to go on.
         if state == "done":
             folder.remove_parts()
+        self.observers.end(result)
         return result
+
+
+def _pipelines(spec: BaseRunSpec) -> list[Any]:
+    pipelines: list[Any] = spec.pipelines  # type: ignore[attr-defined]
+    return pipelines
 
 
 def _best(scores: pd.DataFrame) -> dict[str, Any] | None:
@@ -306,7 +307,10 @@ def model_folder(task: Task) -> Path:
 
 
 def carry_out(
-    active: ActiveRun, start: Callable[[ActiveRun], None], progress: bool | None
+    active: ActiveRun,
+    start: Callable[[ActiveRun], None],
+    backend: Backend,
+    progress: bool | None,
 ) -> RunResult:
     """Start a run, do the tasks that are missing, and conclude it whatever happens.
 
@@ -316,6 +320,8 @@ def carry_out(
         The run; this process holds its folder.
     start : callable
         Prepares it.
+    backend : Backend
+        Carries out tasks.
     progress : bool, optional
         Show a progress bar; by default only on a terminal.
 
@@ -329,7 +335,7 @@ def carry_out(
         error = "ended without a reason"
         try:
             start(active)
-            active.execute(progress)
+            active.execute(backend, progress)
             error = ""
             state = "failed" if active.failed else "done"
         except KeyboardInterrupt:
@@ -339,7 +345,10 @@ def carry_out(
             logger.info("the run ended early", exc_info=True)
             error = f"{type(problem).__name__}: {problem}"
             problem.add_note(f"The log of the run is in {folder.path / 'log.txt'}")
+            try:
+                active.conclude(state, error, warning_count.count)
+            except DiskFullError:
+                # No space for tables either: the status still names a process that is gone.
+                logger.info("the run could not be concluded", exc_info=True)
             raise
-        finally:
-            result = active.conclude(state, error, warning_count.count)
-    return result
+        return active.conclude(state, error, warning_count.count)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
@@ -45,7 +47,8 @@ def build_estimator(spec: RunSpec, pipeline: PipelineSpec, trials: Trials, seed:
     """Make the unfitted estimator of one pipeline.
 
     A pipeline with ``tuning``, or the twin of one, becomes a
-    :class:`hypeeg.eeg.tuning.NestedSearch` over its variants.
+    :class:`hypeeg.eeg.tuning.NestedSearch` over its variants, or for ``search: optuna`` a
+    :class:`hypeeg.eeg.tuning_study.StudySearch`.
 
     Raises
     ------
@@ -53,39 +56,83 @@ def build_estimator(spec: RunSpec, pipeline: PipelineSpec, trials: Trials, seed:
         If its model does not take its parameters.
     """
     from hypeeg.eeg.tuning import NestedSearch, tuned_variants
+    from hypeeg.eeg.tuning_variants import tuned_choices, tuning_source
 
     try:
+        tuning = tuning_source(pipeline, spec.pipelines).tuning
+        choices = tuned_choices(pipeline, spec.pipelines)
+        if tuning is None or not choices:
+            return _build_one(spec, pipeline, spec.pipelines, trials, seed)
+        scoring = _tuning_scoring(spec, tuning_source(pipeline, spec.pipelines), trials)
+        mode = moabb_mode(spec.evaluation)
+        shared: dict[str, Any] = {
+            "kind": spec.evaluation.kind,
+            "scoring": scoring,
+            "n_folds": tuning.n_folds,
+            "shuffle": spec.evaluation.shuffle,
+            "calibration_size": mode.calibration_size,
+            "calibration_labeled": mode.calibration_labeled,
+            "trialwise": mode.trialwise,
+            "random_state": seed,
+        }
+        if tuning.search == "optuna":
+            return _study_search(spec, pipeline, choices, trials, tuning.n_candidates, shared)
         variants = [
             (values, _build_one(spec, variant, among, trials, seed))
             for values, variant, among in tuned_variants(pipeline, spec.pipelines)
         ]
-        if not variants[0][0]:
-            return variants[0][1]
-        source = next((p for p in spec.pipelines if p.name == pipeline.twin_of), pipeline)
-        assert source.tuning is not None
-        scoring = _tuning_scoring(spec, source, trials)
     except ValueError as error:
         path = f"pipelines.{spec.pipelines.index(pipeline)}"
         raise SpecError([Problem(path, str(error))], spec.name) from error
-    mode = moabb_mode(spec.evaluation)
-    return NestedSearch(
-        variants,
-        spec.evaluation.kind,
-        scoring,
-        n_folds=source.tuning.n_folds,
-        shuffle=spec.evaluation.shuffle,
-        calibration_size=mode.calibration_size,
-        calibration_labeled=mode.calibration_labeled,
-        trialwise=mode.trialwise,
-        random_state=seed,
-    )
+    return NestedSearch(variants, **shared)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """What an estimator must know of the trials: small enough to travel to every worker."""
+
+    sfreq: float
+    ch_names: tuple[str, ...]
+
+
+def _study_search(
+    spec: RunSpec,
+    pipeline: PipelineSpec,
+    choices: Mapping[str, Any],
+    trials: Trials,
+    n_trials: int,
+    shared: Mapping[str, Any],
+) -> Any:
+    from hypeeg.eeg.tuning_study import StudySearch, check_optuna
+    from hypeeg.eeg.tuning_variants import probes
+
+    check_optuna()
+    recording = _Recording(trials.sfreq, tuple(trials.ch_names))
+    build = partial(_build_with, spec, pipeline, recording, shared["random_state"])
+    for values in probes(choices):
+        build(values)
+    return StudySearch(choices, build, n_trials, **shared)
+
+
+def _build_with(
+    spec: RunSpec,
+    pipeline: PipelineSpec,
+    recording: _Recording,
+    seed: int,
+    values: Mapping[str, Any],
+) -> Any:
+    """Make one candidate; a function of this module so that it can be sent to a worker."""
+    from hypeeg.eeg.tuning_variants import variant_of
+
+    variant, among = variant_of(pipeline, spec.pipelines, values)
+    return _build_one(spec, variant, among, recording, seed)
 
 
 def _build_one(
     spec: RunSpec,
     pipeline: PipelineSpec,
     pipelines: Sequence[PipelineSpec],
-    trials: Trials,
+    trials: Trials | _Recording,
     seed: int,
 ) -> Any:
     from hypeeg.eeg.pipelines import build_pipeline

@@ -5,15 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from hypeeg.experiments.sections import SaveSpec as SaveSpec
+from hypeeg.experiments.sections import Section as Section
+from hypeeg.experiments.sections import as_list as as_list
 
 Kind = Literal["within_session", "cross_session", "cross_subject"]
 Scoring = Literal[
@@ -39,17 +35,6 @@ MOABB_MODES: dict[str, str] = {
     "labeled_50": "train_and_target_labeled_50p",
 }
 """`adaptation` to the value of :class:`moabb.evaluations.CrossSubjectMode` it stands for."""
-
-
-def as_list(value: Any) -> Any:
-    """Take one item for a list of one: ``--set evaluation.seeds=1``."""
-    return [value] if isinstance(value, int | float | str) else value
-
-
-class Section(BaseModel):
-    """A part of a run file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LearningCurveSpec(Section):
@@ -240,15 +225,3 @@ class EvaluationSpec(Section):
             return n_subjects * n_sessions if n_sessions > 1 else 0
         curve = self.learning_curve
         return n_subjects * n_sessions * (curve.n_splits if curve else int(self.n_folds or 5))
-
-
-class SaveSpec(Section):
-    """What a run keeps beside its scores."""
-
-    embeddings: bool = Field(True, description="Keep embeddings of test trials.")
-    predictions: bool = Field(
-        True, description="Keep predicted classes and probabilities of test trials."
-    )
-    models: Literal["last", "all", "none"] = Field(
-        "last", description="Networks kept: of each pipeline's last fold, of every fold, or none."
-    )

@@ -44,7 +44,8 @@ def describe_data(trials: Trials, tasks: Sequence[Task], spec: RunSpec) -> dict[
     Returns
     -------
     dict
-        JSON-ready: ``dataset``, ``shape`` and ``dtype`` of X, ``classes`` with their numbers of
+        JSON-ready: ``dataset``, ``shape`` and ``dtype`` of X, ``sfreq`` (Hz) and ``ch_names``,
+        ``classes`` with their numbers of
         trials, ``sha256`` of X, y, metadata and the folds (train, test and target trials of each
         task), and ``files``, size and SHA-256 of the recordings by subject, where
         ``hypeeg data fetch`` or ``hypeeg data check`` has recorded them.
@@ -54,6 +55,8 @@ def describe_data(trials: Trials, tasks: Sequence[Task], spec: RunSpec) -> dict[
         "dataset": spec.dataset.name,
         "shape": [int(n) for n in trials.X.shape],
         "dtype": str(trials.X.dtype),
+        "sfreq": float(trials.sfreq),
+        "ch_names": [str(name) for name in trials.ch_names],
         "classes": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "sha256": {
             "X": hash_array(trials.X),

@@ -6,101 +6,65 @@ returns a plain record.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import traceback
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hypeeg.experiments.guard import collect_messages, gpu_slot, limited_threads
+from hypeeg.experiments.guard import one_thread as one_thread
+from hypeeg.experiments.joint import JointRunError
+from hypeeg.experiments.parts import trial_arrays, write_part
 from hypeeg.experiments.saved import last_step, save_pipeline
 from hypeeg.experiments.splits import Fold
-from hypeeg.experiments.store import utc_now
-from hypeeg.experiments.tasks import Task
+from hypeeg.experiments.store import DiskFullError, disk_errors, sync_folder, utc_now
+from hypeeg.experiments.wings import FoldOptions as FoldOptions
+from hypeeg.experiments.wings import Job, Wing
 
-# Addressed to developers of libraries, not to people who run experiments.
-NOISE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
-
-
-@dataclass(frozen=True)
-class FoldOptions:
-    """What is the same for every task of a run.
-
-    Attributes
-    ----------
-    scoring : str
-        Name of a scikit-learn scorer.
-    embeddings : bool
-        Keep embeddings of test trials.
-    parent : int
-        Number of the process that collects the records.
-    predictions : bool
-        Keep predicted classes and probabilities of test trials.
-    trialwise : bool
-        Predict test trials one at a time.
-    """
-
-    scoring: str
-    embeddings: bool
-    parent: int
-    predictions: bool = True
-    trialwise: bool = False
+if TYPE_CHECKING:
+    from hypeeg.experiments.answers import TestTrials
 
 
-def run_task(
-    task: Task,
-    X: np.ndarray,
-    y: np.ndarray,
-    sessions: np.ndarray,
-    estimator: Any,
-    options: FoldOptions,
-    part: Path,
-    model: Path | None = None,
-    subjects: np.ndarray | None = None,
-) -> dict[str, Any]:
+def carry_out_job(wing: Wing, job: Job, data: Any, slots: Path | None = None) -> dict[str, Any]:
     """Run one task; an error inside it becomes part of its record.
 
     Parameters
     ----------
-    task : Task
-        Pipeline and fold.
-    X : ndarray of float32, shape (n_trials, n_channels, n_times)
-        All trials.
-    y : ndarray of str, shape (n_trials,)
-        Their classes.
-    sessions : ndarray of str, shape (n_trials,)
-        Their sessions: a fold that tests several is scored session by session, as MOABB does.
-    estimator : estimator
-        Unfitted; a clone of it is fitted.
-    options : FoldOptions
-        Shared settings.
-    part : Path
-        File for the arrays of this task.
-    model : Path, optional
-        Folder for the fitted network.
-    subjects : ndarray, shape (n_trials,), optional
-        Subjects of all trials; estimators that ask for them are told (see
-        :mod:`hypeeg.eeg.routing`).
+    wing : Wing
+        Knows how.
+    job : Job
+        What to do.
+    data : object
+        What the wing loads.
+    slots : Path, optional
+        See :func:`hypeeg.experiments.guard.gpu_slot`.
 
     Returns
     -------
     dict
         JSON-ready; ``status`` is ``"done"`` or ``"failed"``.
+
+    Raises
+    ------
+    DiskFullError
+        If the run folder cannot take what the task found: not the task has failed then.
+    JointRunError
+        If processes that train together have lost each other.
     """
-    record: dict[str, Any] = {**task.identity, "status": "done", "started": utc_now()}
+    record: dict[str, Any] = {**job.task.identity, "status": "done", "started": utc_now()}
     messages: list[str] = []
-    with one_thread(), collect_messages(messages, in_worker=os.getpid() != options.parent):
+    options = job.options
+    in_worker = os.getpid() != options.parent
+    with limited_threads(options.threads), collect_messages(messages, in_worker):
         try:
-            record.update(
-                _fit_and_score(task, X, y, sessions, subjects, estimator, options, part, model)
-            )
+            with gpu_slot(options.gpus, slots):
+                record.update(wing.run_task(job, data))
+        except (DiskFullError, JointRunError):
+            raise
         # Whatever a model raises must not end the other folds; it is kept with its traceback.
         except Exception as error:  # noqa: BLE001
             record.update(
@@ -113,39 +77,112 @@ def run_task(
     return record
 
 
-def _fit_and_score(
-    task: Task,
-    X: np.ndarray,
-    y: np.ndarray,
-    sessions: np.ndarray,
-    subjects: np.ndarray | None,
-    estimator: Any,
-    options: FoldOptions,
-    part: Path,
-    model: Path | None,
-) -> dict[str, Any]:
+def begin(job: Job) -> Any:
+    """Return a clone of a job's estimator, ready to be fitted; its study begins anew.
+
+    Parameters
+    ----------
+    job : Job
+        A task that is begun again begins from nothing, or its choice would not be that of a run
+        that was never interrupted.
+
+    Returns
+    -------
+    estimator
+        With ``study_path`` set, if it has that parameter and the job names a file.
+    """
     from sklearn.base import clone
 
-    from hypeeg.eeg.routing import fit_routed
-    from hypeeg.eeg.scoring import Trialwise, by_session, session_scores
+    fitted = clone(job.estimator)
+    if job.study is not None and "study_path" in fitted.get_params(deep=False):
+        for file in job.study.parent.glob(f"{job.study.name}*"):
+            file.unlink()
+        job.study.parent.mkdir(parents=True, exist_ok=True)
+        fitted.set_params(study_path=str(job.study))
+    return fitted
 
-    train, test = task.fold.train, task.fold.test
-    fitted = clone(estimator)
-    offered = _offered(task.fold, X, y, sessions, subjects)
+
+def keep_model(fitted: Any, model: Path | None) -> None:
+    """Keep a fitted pipeline, durably.
+
+    Parameters
+    ----------
+    fitted : estimator
+        See :func:`hypeeg.experiments.saved.save_pipeline`.
+    model : Path or None
+        Folder for it; None keeps none.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no space.
+    """
+    if model is None:
+        return
+    # models/<pipeline>/<fold> of the run folder.
+    with disk_errors(model.parents[2]):
+        save_pipeline(fitted, model)
+        if model.is_dir():
+            sync_folder(model, contents=True)
+            sync_folder(model.parent)
+        else:
+            # Not every estimator can be kept; an empty folder would say otherwise.
+            with suppress(OSError):
+                model.parents[1].rmdir()
+
+
+def fit_and_score(
+    job: Job,
+    X: np.ndarray,
+    y: np.ndarray,
+    sessions: np.ndarray | None = None,
+    subjects: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Fit a classifier on the training trials of a fold, score it on the test trials.
+
+    Parameters
+    ----------
+    job : Job
+        What to do; its arrays and, if wanted, its model are written.
+    X : ndarray of float32, shape (n_trials, ...)
+        All trials.
+    y : ndarray of str, shape (n_trials,)
+        Their classes.
+    sessions : ndarray of str, shape (n_trials,), optional
+        Their sessions: a fold that tests several is scored session by session, as MOABB does.
+        By default all are of session ``"0"``.
+    subjects : ndarray, shape (n_trials,), optional
+        Subjects of all trials; estimators that ask for them are told (see
+        :mod:`hypeeg.eeg.routing`).
+
+    Returns
+    -------
+    dict
+        See :meth:`hypeeg.experiments.wings.Wing.run_task`.
+    """
+    from hypeeg.eeg.routing import fit_routed
+    from hypeeg.eeg.scoring import Trialwise
+    from hypeeg.experiments.answers import Remembering, TestTrials
+
+    fold, options = job.task.fold, job.options
+    train, test = fold.train, fold.test
+    if sessions is None:
+        sessions = np.full(len(y), "0")
+    fitted = begin(job)
+    offered = _offered(fold, X, y, sessions, subjects)
     start = perf_counter()
     fit_routed(fitted, X[train], y[train], offered)
     fit_time = perf_counter() - start
     # Nothing is routed from here on: the test trials belong to the target's domain.
-    X_test, y_test, test_sessions = X[test], y[test], sessions[test]
-    judged = Trialwise(fitted) if options.trialwise else fitted
+    y_test, test_sessions = y[test], sessions[test]
+    trials = TestTrials(X[test], test_sessions)
+    judged = Trialwise(fitted) if options.trialwise else Remembering(fitted)
     start = perf_counter()
-    predicted = by_session(judged.predict, X_test, test_sessions)
+    predicted = trials.ask(judged, "predict")
     predict_time = perf_counter() - start
 
     rows = []
-    for session, score in session_scores(
-        judged, X_test, y_test, test_sessions, options.scoring
-    ).items():
+    for session, score in trials.scores(judged, y_test, options.scoring).items():
         here = test_sessions == session
         rows.append(
             {
@@ -157,13 +194,15 @@ def _fit_and_score(
             }
         )
     winner = getattr(fitted, "best_estimator_", fitted)
-    curvature = getattr(last_step(winner), "curvature_", None)
-    _save_part(
-        part, task, judged, winner, X_test, y_test, predicted, test_sessions, curvature, options
+    final = last_step(winner)
+    curvature = getattr(final, "curvature_", None)
+    write_part(
+        job.part,
+        history=getattr(final, "history_", None),
+        curvature_history=getattr(final, "curvature_history_", None),
+        trials=_trials(job, judged, trials, y_test, predicted, test_sessions, curvature),
     )
-    if model is not None:
-        save_pipeline(winner, model)
-    target = task.fold.target
+    keep_model(winner, job.model)
     return {
         "fit_time": fit_time,
         "predict_time": predict_time,
@@ -171,7 +210,7 @@ def _fit_and_score(
         "n_train": len(train),
         "n_channels": int(X.shape[1]),
         "scores": rows,
-        **({} if target is None else {"n_target": len(target)}),
+        **({} if fold.target is None else {"n_target": len(fold.target)}),
         **_search(fitted),
     }
 
@@ -199,140 +238,40 @@ def _search(fitted: Any) -> dict[str, Any]:
     if values is None:
         return {}
     means = [float(row.mean()) for row in fitted.search_scores_ if row.size]
-    tried = [dict(candidate) for candidate, _ in fitted.candidates]
+    tried = [dict(values) for values in fitted.tried_]
     return {
         "tuned": values,
         "tuning": [{"values": v, "score": s} for v, s in zip(tried, means, strict=False)],
     }
 
 
-def _save_part(
-    part: Path,
-    task: Task,
+def _trials(
+    job: Job,
     judged: Any,
-    winner: Any,
-    X: np.ndarray,
+    asked: TestTrials,
     y: np.ndarray,
     predicted: np.ndarray,
     sessions: np.ndarray,
     curvature: float | None,
-    options: FoldOptions,
-) -> None:
-    """Write the arrays of a task: losses, curvatures and, if wanted, test trials."""
-    from hypeeg.eeg.scoring import by_session
-
-    final = last_step(winner)
-    arrays: dict[str, Any] = {
-        "history": np.array(json.dumps(_numeric_rows(getattr(final, "history_", None)))),
-        "curvature_history": np.asarray(
-            getattr(final, "curvature_history_", None) or [], dtype=float
-        ),
-    }
-    if options.embeddings or options.predictions:
-        n = len(y)
-        fold = task.fold
-        points = np.empty((n, 0), dtype=np.float32)
-        if options.embeddings and hasattr(judged, "transform"):
-            # scikit-learn's LDA has the method with every solver and the map with some only.
-            with suppress(NotImplementedError):
-                points = by_session(judged.transform, X, sessions)
-                points = points.astype(np.float32).reshape(n, -1)
-        probabilities = np.empty((n, 0), dtype=np.float32)
-        if hasattr(judged, "predict_proba"):
-            probabilities = by_session(judged.predict_proba, X, sessions).astype(np.float32)
-        arrays |= {
-            "embedding": points,
-            "curvature": np.full(n, np.nan if curvature is None else curvature, dtype=np.float32),
-            "y_true": np.asarray(y, dtype=str),
-            "y_pred": np.asarray(predicted, dtype=str),
-            "proba": probabilities,
-            "classes": np.asarray(judged.classes_, dtype=str),
-            "subject": np.full(n, str(fold.subject)),
-            "session": np.asarray(sessions, dtype=str),
-            "fold": np.full(n, fold.fold, dtype=np.int32),
-            "seed": np.full(n, fold.seed, dtype=np.int64),
-            "trial": np.asarray(fold.test, dtype=np.int64),
-        }
-        if fold.data_size is not None and fold.permutation is not None:
-            arrays["data_size"] = np.full(n, fold.data_size, dtype=np.int64)
-            arrays["permutation"] = np.full(n, fold.permutation, dtype=np.int64)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    temporary = part.with_name(f".{part.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        temporary.replace(part)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _numeric_rows(history: Any) -> list[dict[str, float]]:
-    """Keep the plain numbers of a training history."""
-    rows = []
-    for entry in history or []:
-        rows.append(
-            {
-                str(key): float(value)
-                for key, value in dict(entry).items()
-                if isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            }
-        )
-    return rows
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run numerical libraries on one thread.
-
-    Small networks train fastest so, workers do not compete for cores, and sums are taken in the
-    same order however many folds run at once.
-    """
-    import sys
-
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else None
-    with threadpool_limits(limits=1):
-        if torch is not None:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if torch is not None:
-                torch.set_num_threads(before)
-
-
-class _Collector(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message, once."""
-        text = f"{record.levelname} {record.name}: {record.getMessage()}"
-        if text not in self.messages:
-            self.messages.append(text)
-
-
-@contextmanager
-def collect_messages(messages: list[str], in_worker: bool) -> Iterator[None]:
-    """Add warnings, each once, to `messages`; in a worker process also what is logged there.
-
-    The log of the run is written by the process that started it: records carry what others have
-    to say.
-    """
-    handler = _Collector(messages)
-    root = logging.getLogger()
-    if in_worker:
-        root.addHandler(handler)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-        for item in caught:
-            text = f"{item.category.__name__}: {item.message}"
-            if not issubclass(item.category, NOISE) and text not in messages:
-                messages.append(text)
-    finally:
-        root.removeHandler(handler)
+) -> dict[str, np.ndarray] | None:
+    """Return what is kept of the test trials, None if nothing is wanted."""
+    options = job.options
+    if not (options.embeddings or options.predictions):
+        return None
+    points = probabilities = None
+    if options.embeddings and hasattr(judged, "transform"):
+        # scikit-learn's LDA has the method with every solver and the map with some only.
+        with suppress(NotImplementedError):
+            points = asked.ask(judged, "transform")
+    if hasattr(judged, "predict_proba"):
+        probabilities = asked.ask(judged, "predict_proba")
+    return trial_arrays(
+        job.task.fold,
+        y,
+        predicted,
+        judged.classes_,
+        sessions=sessions,
+        embedding=points,
+        curvature=curvature,
+        proba=probabilities,
+    )

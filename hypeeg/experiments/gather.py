@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,13 @@ import numpy as np
 import pandas as pd
 
 from hypeeg.experiments.spec import slug
-from hypeeg.experiments.store import RunFolder, latest_records, replace_file
+from hypeeg.experiments.store import (
+    RunFolder,
+    disk_errors,
+    latest_records,
+    replace_file,
+    sync_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +95,13 @@ def scores_frame(
     Returns
     -------
     DataFrame
-        Columns `SCORE_COLUMNS` and those of `OPTIONAL_COLUMNS` that a record has, in the order of
-        the tasks.
+        Columns `SCORE_COLUMNS`, those of `OPTIONAL_COLUMNS` that a record has, and further measures
+        that it names, in the order of the tasks.
     """
     records = latest_records(records)
     extra = [name for name in OPTIONAL_COLUMNS if any(name in r for r in records)]
+    tested = [row for r in records if r["status"] == "done" for row in r["scores"]]
+    measured = list(dict.fromkeys(name for row in tested for name in row.get("measures", {})))
     rows = []
     for record in sorted(records, key=lambda r: int(r["task"])):
         if record["status"] != "done":
@@ -103,7 +113,8 @@ def scores_frame(
         # MOABB counts all trials of a session, but on a learning curve those trained on.
         whole = kind == "within_session" and "data_size" not in record
         for row in record["scores"]:
-            n_test = row["n_test"]
+            n_test, n_correct = row["n_test"], row["n_correct"]
+            measures = row.get("measures", {})
             rows.append(
                 {
                     "dataset": dataset,
@@ -115,7 +126,7 @@ def scores_frame(
                     "score": row["score"],
                     "fit_time": record["fit_time"],
                     "predict_time": record["predict_time"],
-                    "accuracy": row["n_correct"] / n_test,
+                    "accuracy": math.nan if n_correct is None else n_correct / n_test,
                     "curvature": record["curvature"],
                     "n_train": n_train,
                     "n_test": n_test,
@@ -126,9 +137,10 @@ def scores_frame(
                     "channels": record["n_channels"],
                     "n_sessions": n_sessions,
                     **further,
+                    **{name: measures.get(name) for name in measured},
                 }
             )
-    frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, *extra])
+    frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, *extra, *measured])
     return frame.astype({"curvature": float})
 
 
@@ -198,12 +210,17 @@ def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
         together[name] = np.concatenate([part[name] for part in parts])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, classes=classes, **together)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk_errors(path.parent.parent):
+        try:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, classes=classes, **together)
+                # The parts that this was made from are removed next.
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _of_one_width(parts: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:

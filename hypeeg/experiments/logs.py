@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -60,6 +61,27 @@ class ScreenHandler(logging.Handler):
         tqdm.tqdm.write(f"{level}{record.getMessage()}", file=sys.stderr)
 
 
+class RunFile(logging.FileHandler):
+    """The log file of a run; a full disk is told by what must be recorded, not by its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop a message that finds no space; otherwise as usual."""
+        if not _no_space(sys.exc_info()[1]):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file, without what finds no space."""
+        try:
+            super().close()
+        except OSError as error:
+            if not _no_space(error):
+                raise
+
+
+def _no_space(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextmanager
 def run_log(path: Path) -> Iterator[WarningCount]:
     """Write all log messages and Python warnings to a file while the block runs.
@@ -78,7 +100,7 @@ def run_log(path: Path) -> Iterator[WarningCount]:
     os.environ.setdefault("MNE_LOGGING_LEVEL", "WARNING")
     root = logging.getLogger()
     before = root.level
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = RunFile(path, encoding="utf-8")
     file.setLevel(logging.INFO)
     file.setFormatter(logging.Formatter(FORMAT))
     counter = WarningCount()

@@ -26,6 +26,38 @@ _TEXT_OF_CLASSES = ("y_true", "y_pred", "class")
 
 
 @dataclass(frozen=True)
+class OtherPipeline:
+    """What tables and comparisons read of a pipeline of a vision or hierarchy run.
+
+    Attributes
+    ----------
+    name : str
+        In tables and figures.
+    model : str
+        What is trained.
+    twin_of, variant_of : str or None
+        Pipeline that it is compared with.
+    is_classical : bool
+        Whether nothing is trained by gradients.
+    """
+
+    name: str
+    model: str = ""
+    twin_of: str | None = None
+    variant_of: str | None = None
+    is_classical: bool = False
+
+
+def _pipelines(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the pipelines of a specification."""
+    given = data.get("pipelines") or []
+    if data.get("kind", "eeg") == "eeg":
+        return tuple(map(PipelineSpec.model_validate, given))
+    names = ("name", "model", "twin_of", "variant_of")
+    return tuple(OtherPipeline(**{key: p[key] for key in names if key in p}) for p in given)
+
+
+@dataclass(frozen=True)
 class RecordedRun:
     """What is known of a run without its data set.
 
@@ -36,15 +68,15 @@ class RecordedRun:
     spec : dict
         The resolved specification as plain data, read loosely: neither the manifest nor the
         recordings need to be there, and fields of other versions do no harm.
-    pipelines : tuple of PipelineSpec
-        Those of it that this version understands.
+    pipelines : tuple of PipelineSpec or OtherPipeline
+        Its pipelines; what is common to all where the run is of another kind than EEG.
     status : dict
         What ``status.json`` says.
     """
 
     path: Path
     spec: dict[str, Any] = field(repr=False)
-    pipelines: tuple[PipelineSpec, ...] = field(repr=False)
+    pipelines: tuple[Any, ...] = field(repr=False)
     status: dict[str, Any] = field(repr=False)
 
     @classmethod
@@ -71,8 +103,8 @@ class RecordedRun:
             data = parse_yaml((folder / "spec_resolved.yaml").read_text(encoding="utf-8"))
             if not isinstance(data, dict):
                 raise YamlError("spec_resolved.yaml holds no mapping")
-            pipelines = tuple(map(PipelineSpec.model_validate, data.get("pipelines") or []))
-        except (RecordError, OSError, ValueError) as error:
+            pipelines = _pipelines(data)
+        except (RecordError, OSError, ValueError, TypeError) as error:
             problem = Problem("", f"is no run folder that can be read: {error}")
             raise SpecError([problem], str(path)) from error
         return cls(folder, data, pipelines, status)

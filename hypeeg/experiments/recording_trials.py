@@ -16,8 +16,7 @@ from hypeeg.eeg.own_data import OwnData, OwnFile
 from hypeeg.eeg.own_reader import OwnRecordings, marked_events, moabb_paradigm
 from hypeeg.eeg.preprocessing import PreprocessingSpec
 from hypeeg.eeg.reader import make_dataset, make_paradigm, process_pipelines, read_subject
-from hypeeg.experiments.recorded import RecordedRun
-from hypeeg.experiments.trial_files import NewTrials, channel_key, unknown_event
+from hypeeg.experiments.trial_files import NewTrials, TrialSource, channel_key, unknown_event
 
 if TYPE_CHECKING:
     from hypeeg.eeg.manifest import Manifest
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def from_recording(
     path: Path,
-    run: RecordedRun,
+    run: TrialSource,
     classifier: Any,
     labels: Mapping[str, str],
     every: float | None,

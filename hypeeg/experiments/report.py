@@ -209,6 +209,8 @@ def cautions(scores: pd.DataFrame, scoring: str) -> list[str]:
     """
     if scores.empty:
         return []
+    if scoring == "map":
+        return _cautions_of_taxonomy(scores)
     found = []
     table = summarise(scores)
     n_trials = int(table["n_trials"].max())
@@ -240,6 +242,21 @@ def cautions(scores: pd.DataFrame, scoring: str) -> list[str]:
     also = " and for roc_auc" if scoring == "roc_auc" else ""
     found.append(f"Chance is {chance:.2f} for the accuracy of {n_classes} balanced classes{also}.")
     return found
+
+
+def _cautions_of_taxonomy(scores: pd.DataFrame) -> list[str]:
+    """Say what the scores of embeddings mean; see :func:`cautions`."""
+    n_seeds, n_classes = scores["seed"].nunique(), int(scores["n_classes"].max())
+    spread = (
+        f"the ± is over {n_seeds} seeds (start, draws and, if pairs are held out, which)"
+        if n_seeds > 1
+        else "one seed shows no spread; name several in evaluation.seeds"
+    )
+    return [
+        f"One taxonomy: {spread}; it says nothing about other taxonomies.",
+        "Accuracy is the share of nodes whose nearest other node belongs to their branch; chance "
+        f"is {1 / n_classes:.2f} for {n_classes} branches of one size.",
+    ]
 
 
 def format_number(value: float, digits: int = 3) -> str:

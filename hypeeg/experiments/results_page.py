@@ -19,7 +19,7 @@ from hypeeg.experiments.library import find_spec
 from hypeeg.experiments.report import markdown_table
 from hypeeg.experiments.runner import RunResult
 from hypeeg.experiments.runner import run as run_spec
-from hypeeg.experiments.spec import RunSpec
+from hypeeg.experiments.spec import BaseRunSpec, read_run_spec
 from hypeeg.experiments.spec_errors import Problem, SpecError, problems_of
 from hypeeg.experiments.statistics import holm
 from hypeeg.experiments.store import RunFolder, replace_file
@@ -92,12 +92,12 @@ class ResultsPage(BaseModel):
 Runner = Callable[..., RunResult]
 
 
-def find_run(spec: RunSpec, out: str | Path) -> Path | None:
+def find_run(spec: BaseRunSpec, out: str | Path) -> Path | None:
     """Return the newest finished run of a specification, None if there is none.
 
     Parameters
     ----------
-    spec : RunSpec
+    spec : BaseRunSpec
         How many folds run at once and on which device is of no account.
     out : path
         Folder of run folders.
@@ -109,7 +109,7 @@ def find_run(spec: RunSpec, out: str | Path) -> Path | None:
             continue
         try:
             # Through the present schema: a field that is newer than the run has its default.
-            found = RunSpec.from_text(kept.read_text(encoding="utf-8"), source=str(kept))
+            found = read_run_spec(kept)
         except SpecError:
             logger.warning("%s is not read by this version of hypeeg; passed over", kept)
             continue
@@ -119,7 +119,7 @@ def find_run(spec: RunSpec, out: str | Path) -> Path | None:
 
 
 def _identity(data: dict[str, Any]) -> dict[str, Any]:
-    aside = ("n_jobs", "device", "description", "save")
+    aside = ("n_jobs", "device", "backend", "resources", "description", "save")
     return {key: value for key, value in data.items() if key not in aside}
 
 
@@ -165,7 +165,7 @@ def make_page(
     primary: list[pd.DataFrame] = []
     for section in page.runs:
         path = find_spec(section.spec)
-        spec = RunSpec.from_yaml(path, overrides=section.overrides)
+        spec = read_run_spec(Path(path), section.overrides)
         folder = find_run(spec, out)
         if folder is None and missing == "raise":
             raise SpecError([Problem("", f"no finished run in {out}; run it first")], section.spec)
@@ -208,7 +208,7 @@ def _tables(summary: str, leave_out: tuple[str, ...]) -> str:
     return "\n".join(f"### {piece.rstrip()}\n" for piece in kept)
 
 
-def _primary_rows(section: PageSection, spec: RunSpec, folder: Path) -> pd.DataFrame:
+def _primary_rows(section: PageSection, spec: BaseRunSpec, folder: Path) -> pd.DataFrame:
     table = pd.read_csv(folder / "comparisons.csv")
     chosen = table[(table["family"] == "twin") & table["pipeline"].isin(section.primary)]
     absent = set(section.primary) - set(chosen["pipeline"])

@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hypeeg.experiments.active import ActiveRun, Builder, Loader, RunResult, carry_out, headline
+from hypeeg.experiments.active import ActiveRun, RunResult, carry_out, headline
+from hypeeg.experiments.backends import open_backend
+from hypeeg.experiments.base_spec import BaseRunSpec
+from hypeeg.experiments.eeg_wing import Builder, Loader
 from hypeeg.experiments.environment import describe_environment
-from hypeeg.experiments.estimators import build_estimator
-from hypeeg.experiments.fingerprint import describe_data, differences
+from hypeeg.experiments.fingerprint import differences
 from hypeeg.experiments.gather import readable_part
+from hypeeg.experiments.joint import together
+from hypeeg.experiments.kinds import read_run_spec
+from hypeeg.experiments.observers import default_observers
 from hypeeg.experiments.process import GOING_ON, holder_of, judged_state
-from hypeeg.experiments.runner import load_trials
-from hypeeg.experiments.spec import RunSpec
+from hypeeg.experiments.runner import choose_wing
+from hypeeg.experiments.sections import BackendSpec
 from hypeeg.experiments.spec_errors import SpecError
 from hypeeg.experiments.store import RecordError, RunFolder, utc_now
+from hypeeg.experiments.wings import Wing
+from hypeeg.training.torchrun import torchrun_place
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +45,10 @@ def resume(
     *,
     failed: bool = False,
     force: bool = False,
-    load: Loader = load_trials,
-    build: Builder = build_estimator,
+    load: Loader | None = None,
+    build: Builder | None = None,
+    wing: Wing | None = None,
+    backend: BackendSpec | None = None,
     progress: bool | None = None,
 ) -> RunResult:
     """Do the tasks of a run that are missing, and conclude it.
@@ -52,7 +62,9 @@ def resume(
     force : bool
         Go on although the run says that it is going on at another machine, whose processes
         cannot be seen from here.
-    load, build, progress
+    backend : BackendSpec, optional
+        Where the missing tasks run, if elsewhere than the run began; scores do not depend on it.
+    load, build, wing, progress
         As in :func:`hypeeg.experiments.runner.run`.
 
     Returns
@@ -71,6 +83,22 @@ def resume(
     DataError
         If the recordings are missing or damaged.
     """
+    chosen = partial(choose_wing, wing=wing, load=load, build=build)
+    lead = partial(_resume, path, failed, force, chosen, backend, progress)
+    if torchrun_place() is None:
+        return lead()
+    spec = read_spec(path)
+    return together(spec, chosen(spec), lead)
+
+
+def _resume(
+    path: str | Path,
+    failed: bool,
+    force: bool,
+    wing_for: Callable[[BaseRunSpec], Wing],
+    elsewhere: BackendSpec | None,
+    progress: bool | None,
+) -> RunResult:
     folder = RunFolder(path)
     _check_not_alive(folder, force)
     with folder.held():
@@ -78,14 +106,23 @@ def resume(
         status = _check_not_alive(folder, force)
         state = judged_state(status)
         spec = read_spec(path)
+        if elsewhere is not None:
+            spec = spec.model_copy(update={"backend": elsewhere})
         latest = folder.folds.latest()
         stand = [r for r in latest if _stands(r, folder, again=failed)]
         if state == "done" or (state == "failed" and len(stand) == status.get("n_tasks")):
             raise ResumeError(_nothing_missing(folder, state, stand))
-        active = ActiveRun(spec, folder, stand, _number(status.get("n_warnings")))
-        active.prepare(load, build)
+        active = ActiveRun(
+            spec,
+            folder,
+            wing_for(spec),
+            stand,
+            _number(status.get("n_warnings")),
+            default_observers(folder.path),
+        )
+        active.prepare()
         _check_plan(active, bool(latest))
-        environment = describe_environment(spec.device, spec.evaluation.seeds)
+        environment = describe_environment(spec.device, spec.seeds)
         _warn_of_versions(_environment(folder), environment)
         lost = sum(r["status"] == "done" for r in latest) - sum(
             r["status"] == "done" for r in stand
@@ -107,7 +144,8 @@ def resume(
                 len(run.tasks),
             )
 
-        return carry_out(active, start, progress)
+        with open_backend(spec) as backend:
+            return carry_out(active, start, backend, progress)
 
 
 def _check_not_alive(folder: RunFolder, force: bool) -> dict[str, Any]:
@@ -128,7 +166,7 @@ def _check_not_alive(folder: RunFolder, force: bool) -> dict[str, Any]:
     return status
 
 
-def read_spec(path: str | Path) -> RunSpec:
+def read_spec(path: str | Path) -> BaseRunSpec:
     """Return the specification that a run was started with.
 
     Parameters
@@ -138,7 +176,7 @@ def read_spec(path: str | Path) -> RunSpec:
 
     Returns
     -------
-    RunSpec
+    BaseRunSpec
         Resolved.
 
     Raises
@@ -158,7 +196,7 @@ def read_spec(path: str | Path) -> RunSpec:
             f"{folder.path}: the run ended before its specification was written; start it anew"
         )
     try:
-        spec = RunSpec.from_yaml(kept)
+        spec = read_run_spec(kept)
         same = spec.resolve() == spec
     except SpecError as error:
         raise ResumeError(
@@ -213,9 +251,7 @@ def _check_plan(active: ActiveRun, begun: bool) -> None:
         before = json.loads(data.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResumeError(f"{data}: damaged ({error}); start the run anew") from error
-    trials = active.trials
-    assert trials is not None
-    found = differences(before, describe_data(trials, active.tasks, active.spec))
+    found = differences(before, active.described)
     if found:
         raise ResumeError(f"{data}: not the data of this run: {'; '.join(found)}. {_REMEDY}")
 

@@ -5,54 +5,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypeeg.experiments.active import ActiveRun, Builder, Loader, carry_out
+from hypeeg.experiments.active import ActiveRun, carry_out
 from hypeeg.experiments.active import RunResult as RunResult
+from hypeeg.experiments.backends import open_backend
+from hypeeg.experiments.base_spec import BaseRunSpec
+from hypeeg.experiments.eeg_wing import Builder, EEGWing, Loader
+from hypeeg.experiments.eeg_wing import load_trials as load_trials
 from hypeeg.experiments.estimators import Trials as Trials
 from hypeeg.experiments.estimators import build_estimator as build_estimator
-from hypeeg.experiments.spec import RunSpec
+from hypeeg.experiments.joint import together
+from hypeeg.experiments.observers import default_observers
+from hypeeg.experiments.spec_errors import Problem, SpecError
 from hypeeg.experiments.store import RunFolder
+from hypeeg.experiments.wings import Wing, wing_of
 
 
-def load_trials(spec: RunSpec) -> Trials:
-    """Read the recordings a specification names."""
-    from hypeeg.eeg.datasets import load_epochs
+def choose_wing(
+    spec: BaseRunSpec, wing: Wing | None, load: Loader | None, build: Builder | None
+) -> Wing:
+    """Return the wing given, or that of the specification with its functions exchanged.
 
-    trials = load_epochs(
-        spec.dataset.name,
-        subjects=spec.dataset.subjects,
-        sessions=spec.dataset.sessions,
-        preprocessing=spec.preprocessing,
-        events=spec.dataset.events,
-    )
-    return trials.with_runs_as_sessions() if spec.dataset.runs_as_sessions else trials
+    Raises
+    ------
+    ValueError
+        If `load` or `build` is given beside a wing, or for a run that is not of EEG.
+    """
+    if load is None and build is None:
+        return wing if wing is not None else wing_of(spec)
+    if wing is not None or spec.kind != "eeg":
+        raise ValueError("load and build are for kind: eeg; give a wing of your own instead")
+    return EEGWing(load or load_trials, build or build_estimator)
 
 
 def run(
-    spec: RunSpec,
+    spec: BaseRunSpec,
     out: str | Path = "runs",
     *,
     given: str | None = None,
     overrides: Sequence[str] = (),
-    load: Loader = load_trials,
-    build: Builder = build_estimator,
+    load: Loader | None = None,
+    build: Builder | None = None,
+    wing: Wing | None = None,
     progress: bool | None = None,
 ) -> RunResult:
     """Run a specification from data to tables.
 
     Parameters
     ----------
-    spec : RunSpec
-        What to run.
+    spec : BaseRunSpec
+        What to run, of any kind.
     out : str or Path
         Folder in which the run gets a folder of its own.
     given : str, optional
         Text of the file the specification was read from, kept as it is.
     overrides : sequence of str
         Changes that were made to it, for the record.
-    load : callable
-        Reads trials; for tests and one's own data.
-    build : callable
-        Makes estimators; for tests and one's own pipelines.
+    load : callable, optional
+        Reads trials of an EEG run; for tests and one's own data.
+    build : callable, optional
+        Makes estimators of an EEG run; for tests and one's own pipelines.
+    wing : Wing, optional
+        Does both; by default that of the specification's kind.
     progress : bool, optional
         Show a progress bar; by default only on a terminal.
 
@@ -65,18 +78,29 @@ def run(
     Raises
     ------
     SpecError
-        If the specification contradicts the manifest; no folder is made then.
+        If the specification contradicts the manifest or is a sweep, or its cluster cannot be
+        reached; no folder is made then.
     DataError
         If the recordings are missing, damaged or do not allow the evaluation.  The folder says
         ``failed``.
     """
+    if spec.sweep is not None:
+        remedy = "it stands for several runs; use hypeeg.experiments.sweep.run_sweep"
+        raise SpecError([Problem("sweep", remedy)], spec.name)
     resolved = spec.resolve()
-    folder = RunFolder.create(out, spec.name)
+    chosen = choose_wing(resolved, wing, load, build)
 
     def start(active: ActiveRun) -> None:
         active.describe(given if given is not None else spec.to_yaml(), overrides)
-        active.prepare(load, build)
+        active.prepare()
         active.record_plan()
 
-    with folder.held():
-        return carry_out(ActiveRun(resolved, folder), start, progress)
+    def lead() -> RunResult:
+        with open_backend(resolved) as backend:
+            folder = RunFolder.create(out, spec.name)
+            with folder.held():
+                observers = default_observers(folder.path)
+                active = ActiveRun(resolved, folder, chosen, observers=observers)
+                return carry_out(active, start, backend, progress)
+
+    return together(resolved, chosen, lead)

@@ -1,4 +1,4 @@
-"""Trained networks in a run folder, together with the steps they were trained behind."""
+"""Fitted pipelines in a run folder: networks with the steps before them, and classical ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hypeeg.experiments import classical
 from hypeeg.experiments.store import RecordError, to_json
 
 if TYPE_CHECKING:
@@ -20,6 +22,16 @@ logger = logging.getLogger(__name__)
 
 STANDARDISE_FILE = "standardise.json"
 STEPS_FILE = "steps.json"
+CONFIG_FILE = "config.json"
+ESTIMATOR_FILE = "estimator.json"
+"""Description of the estimator where ``config.json`` is braindecode's, in a published folder."""
+
+# Where the classes are whose ``save`` wrote a folder; a name that is not here is not imported.
+_CLASSES = {
+    "HypEEGClassifier": "hypeeg.eeg.classifier",
+    "HypVisionClassifier": "hypeeg.vision.classifier",
+    "TaxonomyEmbedding": "hypeeg.hierarchy.embedding",
+}
 
 # Fitted state of the trial steps that can be kept: plain numbers, so that nothing is pickled.
 _STATE = {
@@ -35,12 +47,13 @@ def last_step(estimator: Any) -> Any:
 
 
 def save_pipeline(fitted: Any, folder: Path) -> bool:
-    """Save a fitted network into a folder that appears only when it is whole.
+    """Save a fitted pipeline into a folder that appears only when it is whole.
 
     Parameters
     ----------
     fitted : estimator
-        Ends in a classifier with a method ``save(folder)``; others are left alone.
+        Ends in a classifier with a method ``save(folder)``, or consists of what
+        :mod:`hypeeg.experiments.classical` can keep; others are left alone.
     folder : Path
         Replaced if it exists.
 
@@ -49,32 +62,40 @@ def save_pipeline(fitted: Any, folder: Path) -> bool:
     bool
         Whether there was something to save.
     """
-    final = last_step(fitted)
-    if not hasattr(final, "save"):
-        return False
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        final.save(temporary)
-        steps: list[dict[str, Any]] = []
-        for name, step in getattr(fitted, "steps", [])[:-1]:
-            if type(step).__name__ != "Standardize":
-                steps.append(_described(name, step))
-                if "state" not in steps[-1]:
-                    logger.warning("step %r is not saved with the network in %s", name, folder)
-                continue
-            values = {"mode": step.mode, "n_channels": step.n_channels_}
-            if step.mode == "channel":
-                values |= {"mean": step.mean_.ravel(), "scale": step.scale_.ravel()}
-            (temporary / STANDARDISE_FILE).write_text(to_json(values, indent=1) + "\n")
-        if steps:
-            (temporary / STEPS_FILE).write_text(to_json(steps, indent=1) + "\n")
+        if hasattr(last_step(fitted), "save"):
+            _save_network(fitted, temporary, folder)
+        elif not classical.save_classical(fitted, temporary):
+            return False
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        # Of a pipeline that is not kept, nothing is left, not even an empty folder.
+        with suppress(OSError):
+            folder.parent.rmdir()
     return True
+
+
+def _save_network(fitted: Any, temporary: Path, folder: Path) -> None:
+    """Write a network and the steps before it."""
+    last_step(fitted).save(temporary)
+    steps: list[dict[str, Any]] = []
+    for name, step in getattr(fitted, "steps", [])[:-1]:
+        if type(step).__name__ != "Standardize":
+            steps.append(_described(name, step))
+            if "state" not in steps[-1]:
+                logger.warning("step %r is not saved with the network in %s", name, folder)
+            continue
+        values = {"mode": step.mode, "n_channels": step.n_channels_}
+        if step.mode == "channel":
+            values |= {"mean": step.mean_.ravel(), "scale": step.scale_.ravel()}
+        (temporary / STANDARDISE_FILE).write_text(to_json(values, indent=1) + "\n")
+    if steps:
+        (temporary / STEPS_FILE).write_text(to_json(steps, indent=1) + "\n")
 
 
 def _described(name: str, step: Any) -> dict[str, Any]:
@@ -114,7 +135,7 @@ def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
     folder : str or Path
         One folder under ``models/`` of a run.
     device : str
-        Where the network computes.
+        Where a network computes.
 
     Returns
     -------
@@ -124,17 +145,18 @@ def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
     Raises
     ------
     RecordError
-        If the standardisation is damaged, or a step that the network was trained behind could not
-        be kept.
+        If the standardisation is damaged, a step that the network was trained behind could not
+        be kept, or a classical pipeline is damaged or cannot be read here.
     ValueError, FileNotFoundError
         If the network is missing or damaged.
     """
     from sklearn.pipeline import Pipeline
 
-    from hypeeg.eeg.classifier import HypEEGClassifier
-    from hypeeg.eeg.transformers import Standardize
-
     folder = Path(folder)
+    config_file = ESTIMATOR_FILE if (folder / ESTIMATOR_FILE).is_file() else CONFIG_FILE
+    if (folder / classical.MODEL_FILE).is_file():
+        found: Pipeline = classical.load_classical(folder, config_file)
+        return found
     steps: list[tuple[str, Any]] = []
     path = folder / STEPS_FILE
     if path.exists():
@@ -144,14 +166,43 @@ def load_pipeline(folder: str | Path, device: str = "auto") -> Pipeline:
             raise RecordError(f"{path}: damaged ({error}); train the network again") from error
     path = folder / STANDARDISE_FILE
     if path.exists():
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            step = Standardize(values["mode"])
-            step.n_channels_ = int(values["n_channels"])
-            if step.mode == "channel":
-                step.mean_ = np.asarray(values["mean"], dtype=float)[:, None]
-                step.scale_ = np.asarray(values["scale"], dtype=float)[:, None]
-        except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"{path}: damaged ({error}); train the network again") from error
-        steps.append(("standardise", step))
-    return Pipeline([*steps, ("classifier", HypEEGClassifier.load(folder, device=device))])
+        steps.append(("standardise", _standardisation(path)))
+    return Pipeline([*steps, ("classifier", _load_network(folder, config_file, device))])
+
+
+def _standardisation(path: Path) -> Any:
+    from hypeeg.eeg.transformers import Standardize
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        step = Standardize(values["mode"])
+        step.n_channels_ = int(values["n_channels"])
+        if step.mode == "channel":
+            step.mean_ = np.asarray(values["mean"], dtype=float)[:, None]
+            step.scale_ = np.asarray(values["scale"], dtype=float)[:, None]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: damaged ({error}); train the network again") from error
+    return step
+
+
+def _load_network(folder: Path, config_file: str, device: str) -> Any:
+    import importlib
+
+    from hypeeg.training.persistence import load_model
+
+    name = "HypEEGClassifier"
+    try:
+        config = json.loads((folder / config_file).read_text(encoding="utf-8"))
+        name = str(config["class"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # The loader says what is missing in words of its own.
+        logger.debug("%s: class not told (%s)", folder / config_file, error)
+    if name not in _CLASSES:
+        raise RecordError(
+            f"{folder / config_file}: class {name!r} is none that hypeeg keeps; it keeps "
+            f"{', '.join(_CLASSES)}"
+        )
+    cls = getattr(importlib.import_module(_CLASSES[name]), name)
+    if name == "TaxonomyEmbedding":  # names of nodes and points: no network to build
+        return cls.load(folder, device=device)
+    return load_model(cls, folder, device, config_file=config_file)

@@ -1,4 +1,4 @@
-"""What a run is: one pydantic model, one YAML file.
+"""What an EEG run is: one pydantic model, one YAML file.
 
 Reading and checking a run file imports neither torch nor MOABB nor braindecode, so that a typing
 mistake is reported in well under a second.
@@ -6,10 +6,8 @@ mistake is reported in well under a second.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -28,17 +26,19 @@ from hypeeg.eeg.pipeline_spec import (
     check_pipelines,
 )
 from hypeeg.eeg.preprocessing import PreprocessingSpec
+from hypeeg.experiments.base_spec import BaseRunSpec as BaseRunSpec
+from hypeeg.experiments.base_spec import slug as slug
 from hypeeg.experiments.evaluation_spec import EvaluationSpec as EvaluationSpec
-from hypeeg.experiments.evaluation_spec import SaveSpec as SaveSpec
-from hypeeg.experiments.evaluation_spec import Section, as_list
+from hypeeg.experiments.kinds import read_run_spec as read_run_spec
 from hypeeg.experiments.model_names import is_known, known_models
-from hypeeg.experiments.overrides import with_overrides
+from hypeeg.experiments.sections import SaveSpec as SaveSpec
+from hypeeg.experiments.sections import Section, as_list
 from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean, problems_of
-from hypeeg.experiments.yaml_io import YamlError, format_yaml, parse_yaml
 
 
-def _as_text(value: Any) -> Any:
-    """Sessions are named ``0``, ``1``, ...: YAML reads those as numbers."""
+def as_names(value: Any) -> Any:
+    """Take sessions named ``0``, ``1``, ..., which YAML reads as numbers, and one for a list."""
+    value = as_list(value)
     if isinstance(value, list):
         return [str(v) if isinstance(v, int) else v for v in value]
     return value
@@ -59,9 +59,9 @@ class DatasetSpec(Section):
     subjects: Annotated[list[int] | None, BeforeValidator(as_list)] = Field(
         None, min_length=1, description="Subjects to use; none given means all of the manifest."
     )
-    sessions: Annotated[
-        list[str] | None, BeforeValidator(lambda value: _as_text(as_list(value)))
-    ] = Field(None, min_length=1, description="Sessions to use; none given means all.")
+    sessions: Annotated[list[str] | None, BeforeValidator(as_names)] = Field(
+        None, min_length=1, description="Sessions to use; none given means all."
+    )
     events: Annotated[list[str] | None, BeforeValidator(as_list)] = Field(
         None, min_length=2, description="Classes to tell apart; none given means the manifest's."
     )
@@ -105,8 +105,8 @@ class DatasetSpec(Section):
         return value
 
 
-class RunSpec(Section):
-    """One run: a data set, how it is prepared and divided, and the pipelines that compete on it.
+class RunSpec(BaseRunSpec):
+    """One EEG run: a data set, how it is prepared and divided, and the pipelines on it.
 
     Examples
     --------
@@ -114,12 +114,9 @@ class RunSpec(Section):
     >>> spec.apply_overrides(["dataset.subjects=[1]", "training.max_epochs=5"])  # doctest: +SKIP
     """
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
-        description="a short name of letters, digits and . _ - (run folders start with it).",
+    kind: Literal["eeg"] = Field(
+        "eeg", description="What the run trains on: eeg, vision or hierarchy."
     )
-    description: str = Field("", description="What the run is for, for people.")
     dataset: DatasetSpec = Field(description="Which recordings to read.")
     preprocessing: PreprocessingSpec = Field(
         default_factory=PreprocessingSpec,
@@ -133,15 +130,6 @@ class RunSpec(Section):
         description="How networks are trained.",
     )
     pipelines: list[PipelineSpec] = Field(min_length=1, description="What is compared.")
-    device: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="auto, cpu, mps, cuda, cuda:0, cuda:1, ...",
-    )
-    n_jobs: int = Field(1, ge=1, le=1024, description="Folds that run at the same time.")
-    save: SaveSpec = Field(
-        default_factory=lambda: SaveSpec.model_validate({}), description="What is kept."
-    )
 
     @field_serializer("preprocessing")
     def _dump_preprocessing(self, value: PreprocessingSpec) -> dict[str, Any]:
@@ -173,93 +161,6 @@ class RunSpec(Section):
                     f"{slug(pipeline.name)!r}; rename one of them"
                 )
         return value
-
-    @classmethod
-    def from_data(cls, data: Any, source: str = "run specification") -> RunSpec:
-        """Build a spec from plain data.
-
-        Parameters
-        ----------
-        data : object
-            What a YAML file holds.
-        source : str
-            Where it came from, for error messages.
-
-        Returns
-        -------
-        RunSpec
-
-        Raises
-        ------
-        SpecError
-            If anything is wrong with it, naming every problem.
-        """
-        if not isinstance(data, dict):
-            found = "nothing" if data is None else type(data).__name__
-            raise SpecError(
-                [Problem("", f"a run file is a mapping of keys to values, found {found}")], source
-            )
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise SpecError(problems_of(error, cls, data), source) from error
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
-        """Read a run file.
-
-        Parameters
-        ----------
-        path : str or Path
-            YAML file.
-        overrides : sequence of str
-            Changes ``path.to.key=value`` made before the file is checked.
-
-        Returns
-        -------
-        RunSpec
-
-        Raises
-        ------
-        SpecError
-            If the file cannot be read or is wrong, naming every problem.
-        """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError([Problem("", f"cannot be read: {error}")], str(path)) from error
-        return cls.from_text(text, source=str(path), overrides=overrides)
-
-    @classmethod
-    def from_text(
-        cls, text: str, source: str = "run specification", overrides: Sequence[str] = ()
-    ) -> RunSpec:
-        """Read a run from YAML text; see :meth:`from_yaml`."""
-        try:
-            data = parse_yaml(text)
-        except YamlError as error:
-            raise SpecError([Problem("", f"is not valid YAML: {error}")], source) from error
-        if overrides and isinstance(data, dict):
-            data = with_overrides(data, overrides)
-        return cls.from_data(data, source)
-
-    def to_yaml(self, path: str | Path | None = None) -> str:
-        """Return the spec as YAML, with every default spelled out.
-
-        Parameters
-        ----------
-        path : str or Path, optional
-            File to write it to as well.
-
-        Returns
-        -------
-        str
-            ``RunSpec.from_text(spec.to_yaml()) == spec``.
-        """
-        text = format_yaml(self.model_dump(mode="json"))
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
 
     def resolve(self) -> RunSpec:
         """Return the spec with what it leaves to the manifest filled in.
@@ -296,35 +197,7 @@ class RunSpec(Section):
         complete = PreprocessingSpec.model_validate(preprocessing.model_dump())
         return self.model_copy(update={"dataset": dataset, "preprocessing": complete})
 
-    def apply_overrides(self, overrides: Sequence[str]) -> RunSpec:
-        """Return the spec with single values changed.
-
-        Parameters
-        ----------
-        overrides : sequence of str
-            Each ``path.to.key=value``; the value is YAML.  A pipeline is named by its position
-            or its name: ``pipelines.0.params.F1=4``.
-
-        Returns
-        -------
-        RunSpec
-            A new, checked spec.
-
-        Raises
-        ------
-        SpecError
-            If a path does not exist, or the changed spec is wrong.
-        """
-        if not overrides:
-            return self
-        return self.from_data(with_overrides(self.model_dump(mode="json"), overrides), self.name)
-
 
 def is_manifest_path(name: str) -> bool:
     """Whether a data set is named by a path to a manifest rather than by a manifest's name."""
     return name.lower().endswith((".yaml", ".yml"))
-
-
-def slug(name: str) -> str:
-    """Return `name` as it may appear in a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from hypeeg.eeg.near_names import near_name as did_you_mean
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,6 @@ class SpecError(ValueError):
         super().__init__("\n".join([head, *(f"  {p}" for p in self.problems)]))
 
 
-def did_you_mean(name: object, allowed: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest allowed name, or an empty string."""
-    by_lower = {a.lower(): a for a in allowed}
-    near = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
-
-
 def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[Problem]:
     """Describe each finding of pydantic in one sentence.
 
@@ -70,7 +64,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> li
     """
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
-        location = _keys_of_file(item["loc"], data)
+        location = _keys_of_file(item["loc"], data, item["type"] == "missing")
         path = ".".join(str(part) for part in location)
         # Branches of a union each report; the same sentence once is enough.
         messages = found.setdefault(path, [])
@@ -80,13 +74,18 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> li
     return [Problem(path, "; or ".join(messages)) for path, messages in found.items()]
 
 
-def _keys_of_file(location: tuple[int | str, ...], data: Any) -> tuple[int | str, ...]:
-    """Drop the parts of a pydantic location that name branches of a union."""
+def _keys_of_file(
+    location: tuple[int | str, ...], data: Any, missing: bool
+) -> tuple[int | str, ...]:
+    """Drop the parts of a pydantic location that name branches of a union.
+
+    The last part may be a key that the file does not have, if `missing` says so.
+    """
     kept: list[int | str] = []
     here = data
     for position, part in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(here, dict) and (part in here or (last and isinstance(part, str))):
+        last = missing and position == len(location) - 1
+        if isinstance(here, dict) and (part in here or last):
             kept.append(part)
             here = here.get(part)
         elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
@@ -139,11 +138,14 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
     for part in location:
         if isinstance(part, int):
             continue
+        if typing.get_origin(here) is dict:  # any key; what it holds is described once
+            here = typing.get_args(here)[1]
+            continue
         holder = _find_model(here)
         if holder is None or part not in holder.model_fields:
             return None
         here = holder.model_fields[part].annotation
-    return _find_model(here)
+    return None if typing.get_origin(here) is dict else _find_model(here)
 
 
 def _find_model(annotation: Any) -> type[BaseModel] | None:

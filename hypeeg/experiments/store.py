@@ -7,6 +7,7 @@ disk; a line without its closing newline was cut off and does not count.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -30,6 +31,57 @@ State = Literal["planned", "running", "done", "failed", "cancelled"]
 
 class RecordError(ValueError):
     """A file of a run folder is damaged, or the run is not in a state for what was asked."""
+
+
+class DiskFullError(RecordError, OSError):
+    """The disk of a run folder is full: the record is whole up to there, and can be resumed."""
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Name the folder and the remedy if the disk is full.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+
+    Raises
+    ------
+    DiskFullError
+        For ``ENOSPC`` and ``EDQUOT``; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"{folder}: no space left on the disk ({error.strerror}); what is recorded is whole. "
+            f"Free some space, or move the folder to another disk, then 'hypeeg resume {folder}'"
+        ) from error
+
+
+def sync_folder(folder: Path, contents: bool = False) -> None:
+    """Wait until the names in a folder are on disk, and what the files hold if wanted.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; where folders cannot be opened (Windows) its names are left to the system.
+    contents : bool
+        Also its files, and those of folders in it.
+    """
+    paths = list(folder.rglob("*")) if contents else []
+    for path in [*paths, folder]:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except PermissionError:
+            continue
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 class RunFolder:
@@ -102,6 +154,10 @@ class RunFolder:
         finally:
             if handle is not None:
                 os.close(handle)
+
+    def study(self, task: int) -> Path:
+        """File with the SQLite study of one task that searches inside its training trials."""
+        return self.path / "studies" / f"task-{task:05d}.db"
 
     def remove_temporary(self) -> None:
         """Remove what a process that was killed had begun to write."""
@@ -214,14 +270,15 @@ class FoldLog:
             if end < file.seek(0, os.SEEK_END):
                 logger.warning("%s: removed a line that was cut off", self.path.name)
                 file.truncate(end)
-            try:
-                written = 0
-                while written < len(line):
-                    written += file.write(line[written:]) or 0
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
+            with disk_errors(self.path.parent):
+                try:
+                    written = 0
+                    while written < len(line):
+                        written += file.write(line[written:]) or 0
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(end)
+                    raise
 
     def read(self) -> list[dict[str, Any]]:
         """Return every complete record, oldest first.
@@ -338,15 +395,16 @@ def replace_file(target: Path, content: bytes, durable: bool = True) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk_errors(target.parent):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

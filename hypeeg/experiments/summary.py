@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,7 +21,6 @@ from hypeeg.experiments.comparisons import (
     planned_comparisons,
 )
 from hypeeg.experiments.measures import Measures, measure_run
-from hypeeg.experiments.spec import RunSpec
 from hypeeg.experiments.store import replace_file
 
 if TYPE_CHECKING:
@@ -30,19 +29,19 @@ if TYPE_CHECKING:
     from hypeeg.experiments.runner import RunResult
 
 
-def comparisons(scores: pd.DataFrame, spec: RunSpec, scoring: str) -> list[PairedResult]:
+def comparisons(scores: pd.DataFrame, spec: Any, scoring: str) -> list[PairedResult]:
     """Carry out the comparisons a run file plans, see :mod:`hypeeg.experiments.comparisons`."""
     return compare_all(scores, planned_comparisons(spec.pipelines), scoring)
 
 
-def table_title(result: RunResult, spec: RunSpec, table: pd.DataFrame) -> str:
+def table_title(result: RunResult, spec: Any, table: pd.DataFrame) -> str:
     """Say what the numbers of the summary table are.
 
     Parameters
     ----------
     result : RunResult
         The run.
-    spec : RunSpec
+    spec : BaseRunSpec
         What was run.
     table : DataFrame
         Its summary, see :func:`hypeeg.experiments.report.summarise`.
@@ -88,14 +87,14 @@ def _failure_lines(result: RunResult, limit: int = 10) -> list[str]:
     return lines
 
 
-def write_summary(result: RunResult, spec: RunSpec) -> None:
+def write_summary(result: RunResult, spec: Any) -> None:
     """Write ``summary.md`` and its tables into the run folder.
 
     Parameters
     ----------
     result : RunResult
         The run.
-    spec : RunSpec
+    spec : BaseRunSpec
         What was run.
     """
     parts = [f"# {spec.name}", f"State: **{result.state}**"]
@@ -191,14 +190,14 @@ def _bullets(lines: list[str]) -> list[str]:
     return [f"  - {line.strip()}" if line.startswith("  ") else f"- {line}" for line in lines]
 
 
-def print_summary(result: RunResult, spec: RunSpec, console: Console) -> None:
+def print_summary(result: RunResult, spec: Any, console: Console) -> None:
     """Show the tables on a terminal.
 
     Parameters
     ----------
     result : RunResult
         The run.
-    spec : RunSpec
+    spec : BaseRunSpec
         What was run.
     console : Console
         Where to write.

@@ -12,15 +12,25 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from hypeeg.eeg.errors import CorruptDataError, DataError, MissingDataError, one_line, suggest
 from hypeeg.eeg.own_data import SUFFIXES
-from hypeeg.experiments.recorded import RecordedRun
 
 EPOCHS = re.compile(r"(^|[-_])epo\.fif(\.gz)?$", re.IGNORECASE)
+
+
+class TrialSource(Protocol):
+    """What says how recordings became trials: a run, or a model that was shared."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set's manifest, or its file."""
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return the block ``dataset`` or ``preprocessing`` of the run file."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class NewTrials:
 
 def read_trials(
     path: Path,
-    run: RecordedRun,
+    run: TrialSource,
     classifier: Any,
     *,
     labels: Mapping[str, str] | None = None,
@@ -60,9 +70,9 @@ def read_trials(
         arrays in microvolts.  ``.edf``, ``.bdf``, ``.gdf``, ``.fif``, ``.set``, ``.vhdr``:
         recordings, which get the run's filter, reference, window, resampling and recording steps;
         trials are where its events are marked, or `every` so many seconds.
-    run : RecordedRun
-        The run; for recordings, the manifest of its data set must be known.
-    classifier : HypEEGClassifier
+    run : TrialSource
+        The run, or a shared model; for recordings, the manifest of its data set must be known.
+    classifier : HypEEGClassifier or TrialShape
         Fitted; says what trials it takes.
     labels : mapping of str to str, optional
         Event that a mark in a recording stands for; marks that are events need none.
@@ -142,7 +152,7 @@ def _from_epochs(path: Path, classifier: Any, factor: float) -> NewTrials:
     return NewTrials(X, label, np.full(len(X), np.nan))
 
 
-def _unit_factor(run: RecordedRun) -> float:
+def _unit_factor(run: TrialSource) -> float:
     """Return what volts are multiplied with in the trials of a run's data set."""
     from hypeeg.eeg.manifest import load_manifest
     from hypeeg.eeg.reader import make_dataset

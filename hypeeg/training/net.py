@@ -87,7 +87,9 @@ class TrialNet(NeuralNetClassifier):
         if not self.initialized_:
             self.initialize()
         self.train_set_ = X
-        self._parallel = None if self.replicas is None else self.replicas.wrap(self.module_)
+        # The call alone: skorch takes every module that it is given for one of its own.
+        joint = None if self.replicas is None else self.replicas.wrap(self.module_).__call__
+        self._joint_forward: Callable[..., Any] | None = joint
         self.notify("on_train_begin", X=X, y=y)
         with contextlib.suppress(StopTraining):
             self.fit_loop(X, y, **fit_params)
@@ -96,15 +98,15 @@ class TrialNet(NeuralNetClassifier):
         self.notify("on_train_end", X=X, y=y)
         # Trials can be large, and a trained net has no use for them.
         self.train_set_ = self.train_split = None
-        self._parallel = self.replicas = None  # from here on each process has its own
+        self._joint_forward = self.replicas = None  # from here on each process has its own
         return self
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the network; in training with several processes, through what joins them."""
-        parallel = getattr(self, "_parallel", None)
-        if parallel is None or not self.module_.training:
+        joint = getattr(self, "_joint_forward", None)
+        if joint is None or not self.module_.training:
             return super().infer(x, **fit_params)
-        return parallel(x.to(self.device), **fit_params)
+        return joint(x.to(self.device), **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Return the loss; of a share of a batch, so that the mean over shares is the batch's."""

@@ -11,13 +11,33 @@ from hypeeg.geometry import Lorentz
 from hypeeg.nn.activation import LorentzReLU
 from hypeeg.nn.batchnorm import LorentzBatchNorm2d
 from hypeeg.nn.conv import LorentzConv2d
-from hypeeg.nn.heads import LorentzMLR
+from hypeeg.nn.heads import LorentzMLR, LorentzPrototypes
+from hypeeg.nn.hyperbolize import Head
 from hypeeg.nn.lift import Lift, Rescale
 from hypeeg.nn.linear import LinearKind
 from hypeeg.nn.pooling import LorentzAvgPool2d, LorentzGlobalAvgPool
 from hypeeg.nn.residual import LorentzResidual
 
 Stem = Literal["cifar", "imagenet"]
+
+
+def check_stages(blocks: Sequence[int], widths: Sequence[int], stem: str, head: str) -> None:
+    """Check what all residual networks of this package take.
+
+    Raises
+    ------
+    ValueError
+        If the stem or the head is unknown, or ``blocks`` and ``widths`` differ in length, are
+        empty, or hold a number below 1.
+    """
+    for name, value, allowed in (("stem", stem, get_args(Stem)), ("head", head, get_args(Head))):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
+    if len(blocks) != len(widths) or not blocks or min(*blocks, *widths) < 1:
+        raise ValueError(
+            f"blocks and widths must have one entry for each stage, each at least 1; "
+            f"got {tuple(blocks)} and {tuple(widths)}"
+        )
 
 
 class LorentzBasicBlock(nn.Module):
@@ -111,17 +131,24 @@ class LorentzResNet(nn.Module):
         Whether the convolutions have offsets.
     lift_scale : float, default 0.5
         Factor on the pixels, normalised as usual, before the lift.
+    head : {"mlr", "prototypes"}, default "mlr"
+        Multinomial logistic regression, or the squared distances to a prototype of each class.
+    temperature : float, default 1.0
+        Factor on the logits. Batch normalisation leaves points at distances of about 1 whatever
+        their dimension, features of the Euclidean network at about ``sqrt(widths[-1])``: with that
+        (squared for prototypes) the logits are of one size at the start.
 
     Attributes
     ----------
     manifold : Lorentz
-    final_layer : LorentzMLR
+    final_layer : LorentzMLR or LorentzPrototypes
         Its input, ``(N, widths[-1])`` space parts, is the embedding.
 
     Raises
     ------
     ValueError
-        If ``stem`` is unknown, or ``blocks`` and ``widths`` differ in length or are empty.
+        If ``stem`` or ``head`` is unknown, or ``blocks`` and ``widths`` differ in length or are
+        empty.
 
     Notes
     -----
@@ -146,15 +173,11 @@ class LorentzResNet(nn.Module):
         kind: LinearKind = "hyperplane",
         bias: bool = True,
         lift_scale: float = 0.5,
+        head: Head = "mlr",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        if stem not in get_args(Stem):
-            raise ValueError(f"stem must be one of {get_args(Stem)}; got {stem!r}")
-        if len(blocks) != len(widths) or not blocks:
-            raise ValueError(
-                f"blocks and widths must have one entry for each stage; "
-                f"got {tuple(blocks)} and {tuple(widths)}"
-            )
+        check_stages(blocks, widths, stem, head)
         m = Lorentz(1.0, learnable=True) if manifold is None else manifold
         self.manifold = m
         options: dict[str, Any] = {"manifold": m, "kind": kind, "bias": bias}
@@ -176,7 +199,13 @@ class LorentzResNet(nn.Module):
                 channels = width
         self.blocks = nn.Sequential(*stages)
         self.pool = LorentzGlobalAvgPool(m)
-        self.final_layer = LorentzMLR(channels, n_classes, manifold=m)
+        self.final_layer: LorentzMLR | LorentzPrototypes
+        if head == "mlr":
+            self.final_layer = LorentzMLR(channels, n_classes, manifold=m, temperature=temperature)
+        else:
+            self.final_layer = LorentzPrototypes(
+                channels, n_classes, manifold=m, temperature=1 / temperature
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""

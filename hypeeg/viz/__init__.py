@@ -13,24 +13,38 @@ if TYPE_CHECKING:
     from hypeeg.viz.embeddings import disk_figure as disk_figure
     from hypeeg.viz.embeddings import picture_figure as picture_figure
     from hypeeg.viz.history import history_figure as history_figure
+    from hypeeg.viz.lab import curves_figure as curves_figure
+    from hypeeg.viz.lab import lab_figure as lab_figure
+    from hypeeg.viz.lab import sheet_figure as sheet_figure
     from hypeeg.viz.picture import Picture as Picture
     from hypeeg.viz.picture import picture_of as picture_of
     from hypeeg.viz.predictions import confusion_figure as confusion_figure
     from hypeeg.viz.predictions import reliability_figure as reliability_figure
     from hypeeg.viz.scores import scores_figure as scores_figure
     from hypeeg.viz.scores import sessions_figure as sessions_figure
+    from hypeeg.viz.signals import balance_figure as balance_figure
+    from hypeeg.viz.signals import head_figure as head_figure
+    from hypeeg.viz.signals import signals_figure as signals_figure
+    from hypeeg.viz.signals import spectra_figure as spectra_figure
 
 _LAZY = {
     "Picture": "picture",
+    "balance_figure": "signals",
     "confusion_figure": "predictions",
     "curvature_figure": "curvature",
+    "curves_figure": "lab",
     "disk_figure": "embeddings",
+    "head_figure": "signals",
     "history_figure": "history",
+    "lab_figure": "lab",
     "picture_figure": "embeddings",
     "picture_of": "picture",
     "reliability_figure": "predictions",
     "scores_figure": "scores",
     "sessions_figure": "scores",
+    "sheet_figure": "lab",
+    "signals_figure": "signals",
+    "spectra_figure": "signals",
 }
 
 __all__ = sorted(_LAZY)

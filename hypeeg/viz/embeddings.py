@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from hypeeg.viz.canvas import WHOLE_DISK, add_disk
+from hypeeg.viz.canvas import ring_distances as ring_distances
 from hypeeg.viz.disk import geodesic
 from hypeeg.viz.palette import (
-    FAINT,
-    FAINTEST,
     MAX_CATEGORIES,
     NEUTRAL,
     SCALE,
@@ -124,7 +123,7 @@ def picture_figure(
     figure = go.Figure()
     reach = _reach(picture, fit)
     if picture.hyperbolic:
-        _add_disk(figure, picture, reach)
+        add_disk(figure, picture.c, reach)
     if marked is not None and len(neighbours):
         _add_geodesics(figure, picture, marked, neighbours)
     _add_points(figure, picture, color, hover, color_name, styles or {})
@@ -166,88 +165,11 @@ def _reach(picture: Picture, fit: bool | None) -> float:
     largest = float(np.max(np.abs(picture.points), initial=0.0))
     if not picture.hyperbolic:
         return 1.12 * largest or 1.0
-    whole = 1.04
     if fit is None:
         fit = largest < 0.5
     near = 1.2 * largest
     # A disk cut off at its sides shows less than the whole one, for little gain.
-    return near if fit and 0.0 < near < 0.75 else whole
-
-
-def _add_disk(figure: go.Figure, picture: Picture, reach: float) -> None:
-    """Add the unit circle and circles of equal distance around the middle, with their labels."""
-    figure.add_trace(
-        go.Scatter(
-            **_circle(1.0),
-            mode="lines",
-            line={"color": NEUTRAL, "width": 1.6},
-            fill="toself",
-            fillcolor=FAINTEST,
-            hoverinfo="skip",
-            showlegend=False,
-            name="boundary",
-        )
-    )
-    c = picture.c or 1.0
-    radii = ring_distances(reach, c)
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    for distance in radii:
-        circle = _circle(math.tanh(math.sqrt(c) * distance / 2.0))
-        xs += [*circle["x"], None]
-        ys += [*circle["y"], None]
-    figure.add_trace(
-        go.Scatter(
-            x=xs,
-            y=ys,
-            mode="lines",
-            line={"color": FAINT, "width": 1, "dash": "dot"},
-            hoverinfo="skip",
-            showlegend=False,
-            name="rings",
-        )
-    )
-    unit = "" if picture.c is not None else " /√c"
-    diagonal = math.sqrt(0.5)
-    for distance in radii:
-        at = math.tanh(math.sqrt(c) * distance / 2.0) * diagonal
-        figure.add_annotation(
-            x=at,
-            y=-at,
-            text=f"{distance:g}{unit}",
-            showarrow=False,
-            xanchor="left",
-            yanchor="top",
-            font={"color": NEUTRAL, "size": 11},
-        )
-
-
-def ring_distances(reach: float, c: float) -> list[float]:
-    """Return two to five round hyperbolic distances whose circles fit into what is shown.
-
-    Parameters
-    ----------
-    reach : float
-        Half the width of what is shown, in units of the disk's radius.
-    c : float
-        Curvature magnitude.
-
-    Returns
-    -------
-    list of float
-        Multiples of 1, 2 or 5 times a power of ten.
-    """
-    # Circles beyond 0.97 of the radius could not be told from the boundary.
-    farthest = 2.0 * math.atanh(min(reach, 0.97)) / math.sqrt(c)
-    power = 10.0 ** math.floor(math.log10(farthest))
-    steps = [m * power * scale for scale in (0.1, 1.0) for m in (1, 2, 5)]
-    step = next(s for s in steps if farthest / s < 6)
-    return [round(step * i, 12) for i in range(1, int(farthest / step) + 1)]
-
-
-def _circle(radius: float) -> dict[str, np.ndarray]:
-    angle = np.linspace(0.0, 2.0 * np.pi, 181)
-    return {"x": radius * np.cos(angle), "y": radius * np.sin(angle)}
+    return near if fit and 0.0 < near < 0.75 else WHOLE_DISK
 
 
 def _add_geodesics(

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +18,13 @@ import pandas as pd
 import pytest
 
 from hypeeg.experiments import active as active_module
-from hypeeg.experiments import gather, store
+from hypeeg.experiments import backends, eeg_wing, gather, store
 from hypeeg.experiments.gather import read_embeddings
 from hypeeg.experiments.process import judged_state, this_host
 from hypeeg.experiments.resume import ResumeError, resume
 from hypeeg.experiments.runner import RunResult, build_estimator, run
 from hypeeg.experiments.spec import RunSpec
-from hypeeg.experiments.store import RecordError, RunFolder
+from hypeeg.experiments.store import DiskFullError, FoldLog, RecordError, RunFolder
 
 WHOLE: list[Path] = []
 # A run that was killed early has that of its second attempt only.
@@ -173,11 +174,11 @@ def assert_each_task_once(path: Path, n_tasks: int = 24) -> None:
 MOMENTS = {
     "before the status": dying(store, "replace_file", 3),
     "before the environment": dying(store, "replace_file", 4),
-    "before the data are read": dying(active_module, "plan_tasks"),
+    "before the data are read": dying(eeg_wing, "plan_tasks"),
     "before the tasks are written": dying(store, "replace_file", 6),
-    "before the first fold": dying(active_module, "run_task"),
+    "before the first fold": dying(backends, "carry_out_job"),
     "before a line": dying(store, "to_json", 12),
-    "between arrays and line": dying(active_module, "run_task", 4, after=True),
+    "between arrays and line": dying(backends, "carry_out_job", 4, after=True),
     "before the tables": dying(active_module, "scores_frame"),
     "while arrays are gathered": dying(gather, "_write_embeddings", 2),
     "before the summary": dying(active_module, "write_summary"),
@@ -215,7 +216,7 @@ def test_a_run_killed_before_its_first_status_is_no_run(lab: Lab) -> None:
 
 
 def test_a_run_killed_while_parts_are_removed_is_done(lab: Lab) -> None:
-    path = lab.run_and_die(dying(shutil, "rmtree"))
+    path = lab.run_and_die(dying(RunFolder, "remove_parts"))
     assert state_of(path) == "done"
     assert len(list((path / "parts").iterdir())) == 24
     with pytest.raises(ResumeError, match="done, nothing is missing"):
@@ -223,8 +224,8 @@ def test_a_run_killed_while_parts_are_removed_is_done(lab: Lab) -> None:
 
 
 def test_a_run_may_be_killed_again_while_it_goes_on(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 5))
-    lab.resume_and_die(path, dying(active_module, "run_task", 7))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 5))
+    lab.resume_and_die(path, dying(backends, "carry_out_job", 7))
     assert state_of(path) == "interrupted"
     assert len(RunFolder(path).folds.read()) == 10
     assert lab.resume(path).state == "done"
@@ -238,7 +239,7 @@ def test_a_run_may_be_killed_again_while_it_goes_on(lab: Lab) -> None:
 
 
 def test_a_torn_line_and_lost_arrays_are_done_again_and_nothing_else(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 9))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 9))
     log = path / "folds.jsonl"
     log.write_bytes(log.read_bytes()[:-5])
     RunFolder(path).part(0).unlink()
@@ -261,7 +262,7 @@ def test_a_torn_line_and_lost_arrays_are_done_again_and_nothing_else(lab: Lab) -
 
 
 def test_arrays_that_stay_lost_leave_their_fold_out_of_the_tables(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 9))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 9))
     RunFolder(path).part(2).unlink()
 
     def interrupt(_name: str) -> None:
@@ -321,7 +322,7 @@ def test_failed_tasks_run_again_only_when_asked_for(lab: Lab) -> None:
 
 
 def test_a_run_that_is_alive_is_left_alone(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     folder = RunFolder(path)
     status = folder.read_status()
     mine = {"pid": os.getpid(), "process_start_time": store.process_start_time(os.getpid())}
@@ -336,7 +337,7 @@ def test_a_run_that_is_alive_is_left_alone(lab: Lab) -> None:
 
 
 def test_another_machine_must_be_given_up_by_hand(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     folder = RunFolder(path)
     assert folder.read_status()["host"] == this_host()
     folder.write_json("status.json", {**folder.read_status(), "host": "another-machine"})
@@ -348,7 +349,7 @@ def test_another_machine_must_be_given_up_by_hand(lab: Lab) -> None:
 
 def test_two_processes_do_not_go_on_with_one_run(lab: Lab) -> None:
     pytest.importorskip("fcntl")
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     with (
         RunFolder(path).held(),
         pytest.raises(RecordError, match="another process is working on this run"),
@@ -361,7 +362,7 @@ def test_two_processes_do_not_go_on_with_one_run(lab: Lab) -> None:
 def test_other_data_are_refused_and_the_record_stays(
     lab: Lab, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     content = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     trials = lab.trials
     if change == "X":
@@ -381,14 +382,14 @@ def test_other_data_are_refused_and_the_record_stays(
             }
         )
     else:
-        plan = active_module.plan_tasks
+        plan = eeg_wing.plan_tasks
 
         def other(*args: Any, **kwargs: Any) -> Any:
             tasks = plan(*args, **kwargs)
             tasks[0].fold.test[:2] = tasks[0].fold.test[1::-1].copy()
             return tasks
 
-        monkeypatch.setattr(active_module, "plan_tasks", other)
+        monkeypatch.setattr(eeg_wing, "plan_tasks", other)
     expected = "list of tasks differs" if change == "fewer" else r"data\.json: not the data"
     with pytest.raises(ResumeError, match=expected):
         lab.resume(path)
@@ -397,7 +398,7 @@ def test_other_data_are_refused_and_the_record_stays(
 
 
 def test_a_spec_of_another_version_is_refused_with_a_remedy(lab: Lab) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     kept = path / "spec_resolved.yaml"
     kept.write_text(kept.read_text() + "warp_factor: 9\n")
     with pytest.raises(ResumeError, match=r"install hypeeg 0\.[\s\S]*spec_given[\s\S]*warp_factor"):
@@ -405,7 +406,7 @@ def test_a_spec_of_another_version_is_refused_with_a_remedy(lab: Lab) -> None:
 
 
 def test_other_package_versions_are_a_warning(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     kept = path / "environment.json"
     environment = json.loads(kept.read_text())
     environment["packages"]["numpy"] = "0.0.1"
@@ -418,7 +419,7 @@ def test_other_package_versions_are_a_warning(lab: Lab, caplog: pytest.LogCaptur
 def test_a_run_of_an_early_version_goes_on_with_a_warning(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = lab.run_and_die(dying(active_module, "run_task", 3))
+    path = lab.run_and_die(dying(backends, "carry_out_job", 3))
     (path / "data.json").unlink()
     folder = RunFolder(path)
     gone = ("host", "dataset", "pipelines", "name", "evaluation")
@@ -491,3 +492,58 @@ def test_classical_pipelines_killed_at_twenty_random_moments(
     ]
     lab.spec = RunSpec.from_data(spec_data(pipelines=pipelines, n_jobs=n_jobs))
     kill_at_random(lab, 20, build_estimator)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """A file system with little space; where nothing may be mounted, the test is left out."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_run_on_a_full_disk_says_so_and_goes_on_elsewhere(
+    lab: Lab, small_disk: Path, tmp_path: Path, n_jobs: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = lab.whole()
+    lab.spec = lab.spec.apply_overrides([f"n_jobs={n_jobs}"])
+    lab.out = small_disk / "runs"
+    # Room for the plan and some of the tasks.
+    stat = os.statvfs(small_disk)
+    (small_disk / "other").write_bytes(bytes(stat.f_bavail * stat.f_frsize - 92_000))
+    with pytest.raises(DiskFullError, match=r"no space left .* Free some space, or move"):
+        lab.run()
+    path = lab.newest()
+    text = capfd.readouterr()
+    assert "Logging error" not in text.err
+    records = FoldLog(path / "folds.jsonl").read()
+    assert 0 < len(records) < 24
+    assert {r["status"] for r in records} == {"done"}
+    json.loads((path / "status.json").read_text())
+    # Another disk, as the message says.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(path, elsewhere)
+    status = json.loads((elsewhere / "status.json").read_text())
+    if status["state"] == "running":
+        # This process, which is alive, stands for one that ended.
+        status["pid"], status["process_start_time"] = 1, 0.0
+        (elsewhere / "status.json").write_text(json.dumps(status))
+    result = lab.resume(elsewhere)
+    assert (result.state, len(result.records)) == ("done", 24)
+    assert_each_task_once(elsewhere)
+    assert (elsewhere / "folds.jsonl").read_bytes().count(b"\n") == 24
+    drop = ["fit_time", "predict_time", "time"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(whole / "scores.csv").drop(columns=drop),
+        pd.read_csv(elsewhere / "scores.csv").drop(columns=drop),
+        check_exact=True,
+    )

@@ -21,13 +21,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from hypeeg.eeg.tuning import NestedSearch, tuned_variants
+from hypeeg.experiments.eeg_wing import EEGWing
 from hypeeg.experiments.evaluation_spec import EvaluationSpec
-from hypeeg.experiments.fold import FoldOptions, run_task
+from hypeeg.experiments.fold import FoldOptions, carry_out_job
 from hypeeg.experiments.runner import build_estimator, run
 from hypeeg.experiments.spec import RunSpec
 from hypeeg.experiments.spec_errors import SpecError
 from hypeeg.experiments.store import FoldLog
 from hypeeg.experiments.tasks import plan_tasks
+from hypeeg.experiments.wings import Job
 
 Maker = Callable[..., SimpleNamespace]
 SHRINKAGE = [0.0, 0.5, 0.99]
@@ -136,16 +138,9 @@ def test_inner_folds_repeat_the_adaptation_of_the_outer_one(
         calibration_labeled=labeled,
     )
     subjects = numbered.metadata["subject"].to_numpy()
-    record = run_task(
-        task,
-        numbered.X,
-        numbered.y,
-        numbered.metadata["session"].to_numpy(dtype=str),
-        search,
-        FoldOptions("roc_auc", True, os.getpid()),
-        tmp_path / "part.npz",
-        subjects=subjects,
-    )
+    options = FoldOptions("roc_auc", True, os.getpid())
+    job = Job(task, search, options, tmp_path / "part.npz")
+    record = carry_out_job(EEGWing(), job, numbered)
     assert record["status"] == "done", record
     assert record["n_target"] == len(task.fold.target)
     key = "X_target_labeled" if labeled else "X_target_unlabeled"
@@ -173,24 +168,18 @@ def test_inner_folds_repeat_the_adaptation_of_the_outer_one(
 
 def test_test_trials_cannot_change_the_choice(make_trials: Maker, tmp_path: Path) -> None:
     trials = make_trials(subjects=4)
-    sessions = trials.metadata["session"].to_numpy(dtype=str)
-    subjects = trials.metadata["subject"].to_numpy()
     rng = np.random.default_rng(3)
     for kind in ("within_session", "cross_session", "cross_subject"):
         spec = EvaluationSpec.model_validate({"kind": kind})
         task = plan_tasks(trials.y, trials.metadata, spec, ["a"])[0]
-        poisoned = SimpleNamespace(X=trials.X.copy(), y=trials.y.copy())
+        poisoned = SimpleNamespace(**vars(trials) | {"X": trials.X.copy(), "y": trials.y.copy()})
         test = task.fold.test
         poisoned.X[test] = 1e3 * rng.standard_normal(poisoned.X[test].shape)
         poisoned.y[test] = np.where(trials.y[test] == "class0", "class1", "class0")
         search = NestedSearch(candidates(), kind, "roc_auc")
         options = FoldOptions("roc_auc", True, os.getpid())
-        records = [
-            run_task(
-                task, data.X, data.y, sessions, search, options, tmp_path / "p.npz", None, subjects
-            )
-            for data in (trials, poisoned)
-        ]
+        job = Job(task, search, options, tmp_path / "p.npz")
+        records = [carry_out_job(EEGWing(), job, data) for data in (trials, poisoned)]
         assert [r["status"] for r in records] == ["done", "done"]
         assert records[0]["tuned"] == records[1]["tuned"]
         assert records[0]["tuning"] == records[1]["tuning"]

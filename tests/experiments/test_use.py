@@ -20,7 +20,7 @@ from hypeeg.experiments.runner import run
 from hypeeg.experiments.spec import RunSpec
 from hypeeg.experiments.spec_errors import SpecError
 from hypeeg.experiments.trial_files import channel_key, read_trials
-from hypeeg.experiments.use import kept_networks, parse_labels, predict_files
+from hypeeg.experiments.use import kept_models, kept_networks, parse_labels, predict_files
 
 SFREQ = 100.0
 NAMES = ["C3", "Cz", "C4", "Pz"]
@@ -106,7 +106,6 @@ def test_load_chooses_the_network_that_is_no_twin(trained: RecordedRun, tmp_path
     assert model[-1].model == "HyperbolicEEGNet"
     assert hypeeg.load(trained.path, "flat", device="cpu")[-1].model == "EEGNet"
     for arguments, words in (
-        ({"pipeline": "csp"}, "classical pipelines are not kept"),
         ({"pipeline": "hypr"}, "Did you mean 'hyper'"),
         ({"pipeline": "flat", "network": "subject-3"}, "subject-1_session-0_fold-0_seed-0"),
     ):
@@ -114,6 +113,51 @@ def test_load_chooses_the_network_that_is_no_twin(trained: RecordedRun, tmp_path
             hypeeg.load(trained.path, **arguments)
     with pytest.raises(SpecError, match="no run folder"):
         hypeeg.load(tmp_path)
+
+
+def test_a_classical_pipeline_predicts_as_it_was_scored(
+    trained: RecordedRun, trials: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("skops", reason="classical pipelines are kept with skops")
+    from hypeeg.experiments.gather import read_embeddings
+
+    assert {name: len(folders) for name, folders in kept_models(trained).items()}["csp"] == 4
+    recorded = read_embeddings(trained.embeddings_path("csp"))
+    name = "subject-1_session-0_fold-1_seed-0"
+    here = (recorded["subject"] == "1") & (recorded["fold"] == 1)
+    X = trials.X[recorded["trial"][here]]
+    model = hypeeg.load(trained.path, "csp", network=name)
+    np.testing.assert_allclose(model.predict_proba(X), recorded["proba"][here], atol=1e-6)
+    # From the recording itself: its channels, rate and length are known without a network.
+    path = tmp_path / "s1_raw.fif"
+    recording(1).save(path, verbose=False)
+    table = predict_files(trained.path, [path], "csp", network=name)
+    mine = trials.X[(trials.metadata["subject"] == 1).to_numpy()]
+    got = table[["p_left", "p_right"]].to_numpy()
+    np.testing.assert_allclose(got, model.predict_proba(mine), atol=1e-6)
+    np.savez(tmp_path / "x.npz", X=mine[:, :3], ch_names=NAMES[:3])
+    with pytest.raises(DataError, match="4 channels, of which Pz is missing"):
+        predict_files(trained.path, [tmp_path / "x.npz"], "csp")
+
+
+def test_a_shared_model_reads_recordings_without_the_run_and_its_manifest(
+    trained: RecordedRun, tmp_path: Path
+) -> None:
+    from hypeeg.experiments import hub
+
+    path = tmp_path / "new_raw.fif"
+    recording(7).save(path, verbose=False)
+    expected = predict_files(trained.path, [path], "hyper", device="cpu")
+    hub.push(trained.path, tmp_path / "shared", "hyper")
+    own = trained.dataset.rpartition("/")[0]
+    assert own
+    assert own.encode() not in b"".join(f.read_bytes() for f in (tmp_path / "shared").iterdir())
+    gone = Path(own).rename(Path(own).with_name("gone"))
+    try:
+        table = predict_files(tmp_path / "shared", [path], device="cpu")
+    finally:
+        gone.rename(own)
+    pd.testing.assert_frame_equal(table, expected)
 
 
 def test_every_kind_of_file_gives_the_same_predictions(
@@ -223,7 +267,7 @@ def test_the_command_writes_a_table(trained: RecordedRun, trials: Any, tmp_path:
     ]
     right = int((table["label"] == table["prediction"]).sum())
     assert f"{right} of 5 labelled trials correct" in result.stderr
-    assert CliRunner().invoke(app, [*arguments, "--pipeline", "csp"]).exit_code == 2
+    assert CliRunner().invoke(app, [*arguments, "--pipeline", "cps"]).exit_code == 2
 
 
 @pytest.mark.realdata

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from torch import nn
 
 from hypeeg.nn import HyperbolicMLP
 from hypeeg.training import HyperbolicClassifier
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Euclidean(nn.Module):
