@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,18 @@ import streamlit as st
 
 from hypeeg.experiments import report
 from hypeeg.experiments.gather import read_embeddings, scores_frame
-from hypeeg.experiments.process import judged_state
+from hypeeg.experiments.process import GOING_ON
+from hypeeg.experiments.run_index import RunInfo, pipeline_scores, read_info
 from hypeeg.experiments.spec import slug
-from hypeeg.experiments.store import FoldLog, RecordError, RunFolder
+from hypeeg.experiments.store import FoldLog, RecordError
+from hypeeg.experiments.sweep_index import is_sweep
 from hypeeg.experiments.tasks import resolve_scoring
 from hypeeg.experiments.yaml_io import YamlError, parse_yaml
 
 RUNS_VARIABLE = "HYPEEG_RUNS"
+
+DEFAULT_KIND = "eeg"
+LOG_BYTES = 16_000
 
 UNFINISHED = ("planned", "running", "interrupted")
 
@@ -57,22 +62,33 @@ class Run:
         Why it is unreadable; empty otherwise.
     status : mapping
         Content of ``status.json``.
+    wing : str
+        What sort of run it is: ``"eeg"``, ``"vision"`` or ``"hierarchy"``; empty if unknown.
     title, description, dataset, kind, scoring : str
         From ``spec_resolved.yaml``; empty where it does not say.
     pipelines : tuple of Pipeline
         In the order of the run file.
+    sweep : str
+        Name of the sweep folder that it lies in; empty if it is no point of a sweep.
+
+    Notes
+    -----
+    In a list of runs (:func:`list_runs`) only what ``status.json`` repeats is filled in: reading
+    hundreds of specifications takes seconds.  :func:`read_run` reads the whole.
     """
 
     path: Path
     state: str
     problem: str = ""
     status: Mapping[str, Any] = field(default_factory=dict)
+    wing: str = ""
     title: str = ""
     description: str = ""
     dataset: str = ""
     kind: str = ""
     scoring: str = "auto"
     pipelines: tuple[Pipeline, ...] = ()
+    sweep: str = ""
 
     @property
     def name(self) -> str:
@@ -105,15 +121,51 @@ class Run:
         return str(self.status.get("error") or "")
 
     @property
+    def info(self) -> RunInfo:
+        """The same run as the functions of `hypeeg.experiments.run_index` take it."""
+        return RunInfo(self.path, self.state, self.status, self.problem)
+
+    @property
+    def going_on(self) -> bool:
+        """Whether its process is at work."""
+        return self.state in GOING_ON
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Name of the other machine that it may be going on at."""
+        return self.info.elsewhere
+
+    @property
     def started(self) -> datetime | None:
         """When the folder was made (UTC)."""
-        return _time(self.status.get("created"))
+        return self.info.created
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from the start to the last sign of life."""
-        last = _time(self.status.get("finished")) or _time(self.status.get("updated"))
+        """Seconds from the start to the end, to now while it is going on."""
+        last = datetime.now(UTC) if self.going_on else _time(self.status.get("finished"))
+        last = last or self.info.last_sign
         return None if not (self.started and last) else (last - self.started).total_seconds()
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that the rest of the folds will take, judged by those of this attempt."""
+        start, before = self.started, 0
+        attempts = self.status.get("resumed")
+        if isinstance(attempts, list) and attempts and isinstance(attempts[-1], Mapping):
+            start = _time(attempts[-1].get("at"))
+            before = _count(attempts[-1].get("n_recorded"))
+        last, new = self.info.last_sign, self.n_finished - before
+        if not self.going_on or start is None or last is None or new <= 0:
+            return None
+        each = (last - start).total_seconds() / new
+        waited = (datetime.now(UTC) - last).total_seconds()
+        return max(0.0, each * (self.n_tasks - self.n_finished) - waited)
+
+    @property
+    def n_missing(self) -> int:
+        """Planned folds that neither finished nor failed."""
+        return max(0, self.n_tasks - self.n_finished)
 
     @property
     def twins(self) -> dict[str, str]:
@@ -133,21 +185,66 @@ def runs_root() -> Path:
 
 
 def list_runs(root: Path) -> list[Run]:
-    """Return the runs under a folder, newest first; other folders are left out."""
+    """Return the runs in a folder and in the sweep folders there, newest first.
+
+    Other folders, links and hidden folders are left out.
+    """
+    found: list[Run] = []
+    for path in _folders(root):
+        if (path / "status.json").is_file():
+            found.append(glance(path))
+        elif is_sweep(path):
+            points = [point for point in _folders(path) if (point / "status.json").is_file()]
+            found += [replace(glance(point), sweep=path.name) for point in points]
+    return sorted(found, key=_newest, reverse=True)
+
+
+def _folders(root: Path) -> list[Path]:
     try:
-        folders = [path for path in root.iterdir() if (path / "status.json").is_file()]
+        with os.scandir(root) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
     except OSError:
         return []
-    return sorted(map(read_run, folders), key=_newest, reverse=True)
+
+
+def glance(path: Path) -> Run:
+    """Return what ``status.json`` says of a run; more only if it says too little."""
+    info = read_info(path)
+    if info.problem:
+        return Run(path, info.state, problem=info.problem)
+    said = info.status
+    if not (said.get("dataset") and said.get("evaluation")):
+        # Early runs do not repeat their specification.
+        return read_run(path)
+    return Run(
+        path,
+        info.state,
+        status=said,
+        wing=str(said.get("kind") or ""),
+        title=str(said.get("name") or ""),
+        dataset=str(said["dataset"]),
+        kind=str(said["evaluation"]),
+    )
 
 
 def read_run(path: Path) -> Run:
     """Read what a run folder says of itself; a damaged one is told by its state."""
+    info = read_info(path)
+    if info.problem:
+        return Run(path, info.state, problem=info.problem)
     try:
-        described = _describe(stamp_of(path / "status.json"), stamp_of(path / "spec_resolved.yaml"))
-    except (UnreadableError, OSError) as error:
-        return Run(path, "unreadable", problem=str(error))
-    return Run(**{**vars(described), "path": path, "state": judged_state(described.status)})
+        described = _describe(stamp_of(path / "spec_resolved.yaml"))
+    except UnreadableError as error:
+        return Run(path, "unreadable", problem=str(error), status=info.status)
+    title = described.title or str(info.status.get("name") or "")
+    sweep = path.parent.name if is_sweep(path.parent) else ""
+    return replace(
+        described, path=path, state=info.state, status=info.status, title=title, sweep=sweep
+    )
 
 
 def read_scores(run: Run) -> pd.DataFrame:
@@ -159,12 +256,28 @@ def read_scores(run: Run) -> pd.DataFrame:
         If the file is damaged.
     """
     table, log = run.path / "scores.csv", run.path / "folds.jsonl"
-    return _scores_table(stamp_of(table)) if table.exists() else _scores_log(stamp_of(log), run)
+    if table.exists() and not run.going_on:
+        return _scores_table(stamp_of(table))
+    # While a run goes on again, the table is that of its earlier end.
+    return _scores_log(stamp_of(log), run)
 
 
 def read_failures(run: Run) -> list[dict[str, Any]]:
     """Return the records of failed folds."""
     return [r for r in _records(stamp_of(run.path / "folds.jsonl")) if r.get("status") == "failed"]
+
+
+def log_tail(run: Run, lines: int = 12) -> str:
+    """Return the last lines of a run's log; empty without one."""
+    path = run.path / "log.txt"
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def read_summary(run: Run) -> pd.DataFrame:
@@ -181,10 +294,9 @@ def read_best(run: Run) -> tuple[str, float] | None:
     The same number as in :func:`read_summary`, without the rest of it: a list of hundreds of
     runs asks for nothing else.
     """
-    scores = read_scores(run)
-    if scores.empty:
-        return None
-    return _best(stamp_of(run.path / "scores.csv"), stamp_of(run.path / "folds.jsonl"), scores)
+    if run.state == "done" and run.info.best is not None:
+        return run.info.best
+    return _best(stamp_of(run.path / "scores.csv"), stamp_of(run.path / "folds.jsonl"), run.going_on)
 
 
 def read_curvature(run: Run) -> pd.DataFrame:
@@ -224,14 +336,10 @@ def stamp_of(path: Path) -> Stamp:
 
 
 @st.cache_data(show_spinner=False, max_entries=2000)
-def _describe(status: Stamp, spec: Stamp) -> Run:
-    folder = Path(status[0]).parent
-    try:
-        values = RunFolder(folder).read_status()
-    except RecordError as error:
-        raise UnreadableError(str(error)) from error
+def _describe(spec: Stamp) -> Run:
+    folder = Path(spec[0]).parent
     if spec[2] < 0:
-        return Run(folder, "", status=values)
+        return Run(folder, "")
     try:
         data = parse_yaml(Path(spec[0]).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YamlError) as error:
@@ -242,7 +350,7 @@ def _describe(status: Stamp, spec: Stamp) -> Run:
     return Run(
         folder,
         "",
-        status=values,
+        wing=str(data.get("kind") or DEFAULT_KIND),
         title=str(data.get("name") or ""),
         description=str(data.get("description") or ""),
         dataset=str(_mapping(data.get("dataset")).get("name") or ""),
@@ -302,10 +410,13 @@ def _summary(table: Stamp, log: Stamp, _scores: pd.DataFrame) -> pd.DataFrame:
 
 
 @st.cache_data(show_spinner=False, max_entries=2000)
-def _best(table: Stamp, log: Stamp, _scores: pd.DataFrame) -> tuple[str, float]:
-    by_session = _scores.groupby(["pipeline", *report.UNIT])["score"].mean()
-    means = by_session.groupby(level="pipeline").mean()
-    return str(means.idxmax()), float(means.max())
+def _best(table: Stamp, log: Stamp, going_on: bool) -> tuple[str, float] | None:
+    try:
+        scores = pipeline_scores(Path(table[0]).parent)
+    except (OSError, RecordError) as error:
+        raise UnreadableError(str(error)) from error
+    best = max(scores, key=lambda one: one.score, default=None)
+    return None if best is None else (best.name, best.score)
 
 
 @st.cache_data(show_spinner=False, max_entries=100)
@@ -347,6 +458,7 @@ def _count(value: Any) -> int:
 
 def _time(value: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(value))
+        found = datetime.fromisoformat(str(value))
     except ValueError:
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

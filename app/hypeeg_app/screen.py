@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
-from hypeeg_app.runs import UNFINISHED, Run, list_runs, runs_root
+from hypeeg_app.run_list import duration as duration
+from hypeeg_app.runs import UNFINISHED, Run, list_runs, read_run, runs_root
 
 RUN_KEY = "run"
 REQUEST_KEY = "requested-run"
+PICTURE_KEY = "picture-format"
+"""Session entry: what the camera button of every figure saves, ``"svg"`` or ``"png"``."""
 
 Color = Literal["green", "blue", "orange", "red", "gray"]
 
@@ -40,7 +42,8 @@ def choose_run() -> None:
         # The folder was removed, or this is the first visit.
         st.session_state.pop(RUN_KEY, None)
     name = st.sidebar.selectbox("Run", names, key=RUN_KEY, bind="query-params")
-    chosen = runs[names.index(name)]
+    # The list knows only what is quick to read.
+    chosen = read_run(runs[names.index(name)].path)
     st.session_state["chosen"] = chosen
     with st.sidebar:
         show_state(chosen)
@@ -127,17 +130,6 @@ def show_problems(run: Run) -> None:
         st.error(" ".join(filter(None, [text, run.error])) or "The run failed.")
 
 
-def duration(seconds: float | None) -> str:
-    """Write a duration for people."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
 def chart(figure: Any, key: str, alt: str, **options: Any) -> Any:
     """Show a Plotly figure the way all pages do."""
     return st.plotly_chart(
@@ -149,7 +141,11 @@ def chart(figure: Any, key: str, alt: str, **options: Any) -> Any:
             "displaylogo": False,
             "scrollZoom": options.pop("zoom", False),
             "modeBarButtonsToRemove": ["autoScale2d", "zoom2d"],
-            "toImageButtonOptions": {"format": "svg", "filename": key},
+            "toImageButtonOptions": {
+                "format": st.session_state.get(PICTURE_KEY, "svg"),
+                "filename": key,
+                "scale": 2,
+            },
         },
         **options,
     )

@@ -79,6 +79,7 @@ def headline(spec: BaseRunSpec) -> dict[str, Any]:
     evaluation: Any = getattr(spec, "evaluation", None)
     return {
         "name": spec.name,
+        "kind": spec.kind,
         "dataset": spec.data_name,
         "evaluation": getattr(evaluation, "kind", None),
         "pipelines": spec.pipeline_names,

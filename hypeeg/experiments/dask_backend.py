@@ -97,28 +97,31 @@ class Cluster:
         )
         if not self.client.scheduler_info(n_workers=-1)["workers"]:
             logger.warning("the cluster has no workers yet; the run waits for them")
-        waiting = {
-            self.client.submit(
-                _on_worker,
-                token,
-                origin,
-                _Errand.of(job),
-                key=f"hypeeg-{token}-{job.task.index}",
-                pure=False,
-                # Among equals, in the order of the list of tasks.
-                priority=-position,
-            ): job
-            for position, job in enumerate(jobs)
-        }
+        waiting: dict[Any, Job] = {}
+        done = False
         try:
+            # An interruption may come while tasks are still handed over.
+            for position, job in enumerate(jobs):
+                future = self.client.submit(
+                    _on_worker,
+                    token,
+                    origin,
+                    _Errand.of(job),
+                    key=f"hypeeg-{token}-{job.task.index}",
+                    pure=False,
+                    # Among equals, in the order of the list of tasks.
+                    priority=-position,
+                )
+                waiting[future] = job
             for future in as_completed(list(waiting), loop=self.client.loop):
                 job = waiting[future]
                 record = _outcome(future, job)
                 del waiting[future]
                 show(describe(record))
                 yield record
+            done = True
         finally:
-            if waiting:
+            if not done:
                 self._stop(list(waiting), token)
 
     def _stop(self, futures: list[Any], token: str) -> None:

@@ -286,13 +286,37 @@ def tangent_pca(z: Array, n_components: int = 2) -> tuple[Array, float]:
     nonlinear statistics of shape", IEEE Trans. Med. Imaging 23, 995-1005, 2004.
     """
     z = np.asarray(z, dtype=float)
-    _, lengths, axes = np.linalg.svd(z, full_matrices=False)
-    axes = axes[:n_components]
-    signs = np.sign(axes[np.arange(len(axes)), np.argmax(np.abs(axes), axis=1)])
-    coordinates = z @ (axes * np.where(signs == 0, 1.0, signs)[:, None]).T
-    coordinates = np.pad(coordinates, ((0, 0), (0, n_components - coordinates.shape[1])))
-    total = float(np.sum(lengths**2))
+    axes = tangent_axes(z, n_components)
+    coordinates = z @ axes.T
+    total = float(np.sum(z * z))
     return coordinates, float(np.sum(coordinates**2)) / total if total > 0 else 1.0
+
+
+def tangent_axes(z: Array, n_components: int = 2) -> Array:
+    """Return the directions that :func:`tangent_pca` projects on.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n_points, n)
+        Tangent vectors at the origin.
+    n_components : int
+        Directions to find.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_components, n)
+        Orthonormal rows; rows of zeros where there are fewer points or dimensions.
+    """
+    z = np.asarray(z, dtype=float)
+    if len(z) > z.shape[1]:
+        # Thousands of points of few dimensions: their n x n matrix has the same directions.
+        _, found = np.linalg.eigh(z.T @ z)
+        axes = found.T[::-1][:n_components]
+    else:
+        axes = np.linalg.svd(z, full_matrices=False)[2][:n_components]
+    signs = np.sign(axes[np.arange(len(axes)), np.argmax(np.abs(axes), axis=1)])
+    axes = axes * np.where(signs == 0, 1.0, signs)[:, None]
+    return np.pad(axes, ((0, n_components - len(axes)), (0, 0)))
 
 
 def _scaled(x: Array, c: float | Array) -> Array:

@@ -12,12 +12,14 @@ from hypeeg.viz.disk import (
     disk_distance,
     log_origin,
     mobius_translate,
-    tangent_pca,
-    tangent_to_disk,
+    tangent_axes,
     translate,
 )
+from hypeeg.viz.frame import Frame
+from hypeeg.viz.horospherical import horospherical_directions, plane_axes
 
 Around = Literal["origin", "centroid"]
+Reduction = Literal["tangent", "horospherical"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +35,13 @@ class Picture:
     dimension : int
         Dimension of the embeddings before reduction.
     kept : float
-        Share of the squared (tangent) length that the reduction keeps; 1 without reduction.
+        Share of the squared distances from the middle that the reduction keeps; 1 without it.
     c : float or None
         Curvature magnitude that distances are measured with; None if points of several
         curvatures are shown together, whose distances are in units of ``1/sqrt(c)``, or if the
         plane is Euclidean.
+    frame : Frame or None
+        How the points were brought there, and the way back; None for a picture that has none.
     """
 
     points: np.ndarray
@@ -45,6 +49,7 @@ class Picture:
     dimension: int
     kept: float
     c: float | None
+    frame: Frame | None = None
 
     @property
     def reduced(self) -> bool:
@@ -67,7 +72,40 @@ class Picture:
         """
         centre = self.points[index]
         moved = mobius_translate(self.points, centre) if self.hyperbolic else self.points - centre
-        return replace(self, points=moved)
+        frame = None if self.frame is None else self.frame.moved_to(centre)
+        return replace(self, points=moved, frame=frame)
+
+    def of(
+        self,
+        embeddings: np.ndarray,
+        curvature: float | np.ndarray | None = None,
+        around: Around | None = None,
+    ) -> Picture:
+        """Return other points in the same plane, such as those of an earlier epoch.
+
+        Parameters
+        ----------
+        embeddings, curvature
+            As in :func:`picture_of`.
+        around : {"origin", "centroid"}, optional
+            Brings the centroid of these points to the middle, in the place of that of the first;
+            ``"origin"`` and None keep what is in the middle.
+
+        Returns
+        -------
+        Picture
+        """
+        assert self.frame is not None
+        x = np.asarray(embeddings, dtype=float)
+        frame, c = self.frame, _curvatures(curvature, len(x))
+        if around == "centroid":
+            centre = x.mean(axis=0)
+            if c is not None:
+                centre = centroid(x * np.sqrt(c)[:, None], 1.0)
+            frame = replace(frame, centre=centre)
+        points = frame.project(x, c)
+        common = float(c[0]) if c is not None and np.ptp(c) == 0 else None
+        return replace(self, points=points, c=common, frame=frame)
 
     def distances_to(self, index: int) -> np.ndarray:
         """Return the distances **in the picture** of all points to one, shape (n_points,)."""
@@ -80,12 +118,14 @@ def picture_of(
     embeddings: np.ndarray,
     curvature: float | np.ndarray | None = None,
     around: Around = "origin",
+    reduction: Reduction = "tangent",
 ) -> Picture:
     """Bring embeddings into the plane.
 
     Two dimensions are shown as they are.  More are reduced: hyperbolic ones by tangent PCA (see
-    :func:`hypeeg.viz.disk.tangent_pca`), Euclidean ones by PCA.  A picture of many dimensions in
-    two shows a part of what there is; `Picture.kept` says how much.
+    :func:`hypeeg.viz.disk.tangent_pca`) or horospherical PCA (see
+    :mod:`hypeeg.viz.horospherical`), Euclidean ones by PCA.  A picture of many dimensions in two
+    shows a part of what there is; `Picture.kept` says how much.
 
     Parameters
     ----------
@@ -98,6 +138,8 @@ def picture_of(
         it are kept best.  ``"centroid"``: points are moved by the translation that brings their
         centroid to the origin before any reduction, so that the picture shows how they differ
         from each other rather than from the origin.
+    reduction : {"tangent", "horospherical"}
+        For more than two dimensions of hyperbolic space.
 
     Returns
     -------
@@ -120,28 +162,44 @@ def picture_of(
         )
     if around not in ("centroid", "origin"):
         raise ValueError(f"around is {around!r}; use 'centroid' or 'origin'")
+    if reduction not in ("tangent", "horospherical"):
+        raise ValueError(f"reduction is {reduction!r}; use 'tangent' or 'horospherical'")
     c = _curvatures(curvature, len(x))
+    dimension = x.shape[1]
     if c is None:
-        return _flat(x, around)
+        centre = x.mean(axis=0) if around == "centroid" else np.zeros(dimension)
+        z = x - centre
+        frame = Frame(False, centre, _axes(z))
+        return _finished(frame, frame.project(x), np.sum(z * z), dimension, None)
     # In units of 1/sqrt(c) every point lies on the hyperboloid of curvature -1.
     y = x * np.sqrt(c)[:, None]
-    if around == "centroid":
-        y = translate(y, centroid(y, 1.0), 1.0)
-    z = log_origin(y, 1.0)
-    z, kept = tangent_pca(z) if x.shape[1] > 2 else (_padded(z), 1.0)
+    centre = centroid(y, 1.0) if around == "centroid" else np.zeros(dimension)
+    moved = translate(y, centre, 1.0)
+    z = log_origin(moved, 1.0)
+    if reduction == "horospherical" and dimension > 2 and len(x) > 2:
+        ideal = horospherical_directions(moved)
+        frame = Frame(True, centre, plane_axes(ideal), ideal)
+    else:
+        frame = Frame(True, centre, _axes(z))
     common = float(c[0]) if np.ptp(c) == 0 else None
-    return Picture(tangent_to_disk(z, 1.0), True, x.shape[1], kept, common)
+    return _finished(frame, frame.project(x, c), np.sum(z * z), dimension, common)
 
 
-def _flat(x: np.ndarray, around: Around) -> Picture:
-    if around == "centroid":
-        x = x - x.mean(axis=0)
-    z, kept = tangent_pca(x) if x.shape[1] > 2 else (_padded(x), 1.0)
-    return Picture(z, False, x.shape[1], kept, None)
+def _finished(
+    frame: Frame, points: np.ndarray, total: float, dimension: int, c: float | None
+) -> Picture:
+    kept = 1.0
+    if dimension > 2 and total > 0:
+        lengths = np.linalg.norm(points, axis=1)
+        if frame.hyperbolic:
+            lengths = 2.0 * np.arctanh(lengths)
+        kept = float(np.sum(lengths**2) / total)
+    return Picture(points, frame.hyperbolic, dimension, kept, c, frame)
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    return np.pad(x, ((0, 0), (0, 2 - x.shape[1])))
+def _axes(z: np.ndarray) -> np.ndarray:
+    """Return the directions that span the picture: the first two if there are no more."""
+    return tangent_axes(z) if z.shape[1] > 2 else np.eye(2, z.shape[1])
 
 
 def _curvatures(curvature: float | np.ndarray | None, n: int) -> np.ndarray | None:
