@@ -8,7 +8,7 @@ import streamlit as st
 from hypeeg_app.screen import choose_run, keep_run
 
 HERE = Path(__file__).parent
-PAGES_WITHOUT_RUN = ("Home", "Launch", "Data", "Geometry lab")
+PAGES_WITHOUT_RUN = ("Home", "Launch", "Compare", "Data", "Geometry lab")
 
 st.set_page_config(page_title="hypeeg", page_icon=str(HERE / "logo.svg"), layout="wide")
 st.logo(str(HERE / "wordmark.svg"), icon_image=str(HERE / "logo.svg"), size="large")
@@ -19,6 +19,7 @@ page = st.navigation(
         st.Page("views/launch.py", title="Launch", icon=":material/rocket_launch:"),
         st.Page("views/runs.py", title="Runs", icon=":material/view_list:"),
         st.Page("views/results.py", title="Results", icon=":material/monitoring:"),
+        st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/embeddings.py", title="Embeddings", icon=":material/bubble_chart:"),
         st.Page("views/data.py", title="Data", icon=":material/database:"),
         st.Page("views/geometry_lab.py", title="Geometry lab", icon=":material/science:"),

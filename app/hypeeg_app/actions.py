@@ -147,8 +147,7 @@ def resume(path: Path, root: Path, failed: bool = False) -> None:
     if running is not None and running.poll() is None:
         raise ActionError(f"{path.name} is being started already")
     # Not `hypeeg` from the PATH: the one that this app runs with.
-    code = "from hypeeg.cli import main; main()"
-    command = [sys.executable, "-c", code, *resume_arguments(path.resolve(), failed)]
+    command = [sys.executable, "-m", "hypeeg.cli", *resume_arguments(path.resolve(), failed)]
     try:
         with (path / RESUME_LOG).open("wb") as log:
             process = subprocess.Popen(

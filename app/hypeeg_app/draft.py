@@ -6,6 +6,7 @@ the last comment; a change in the form writes it anew.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ class Draft:
         """Return the draft with a value set; sections on the way are made."""
         data = _copy(self.data or {})
         here = data
-        for part, following in zip(path, path[1:], strict=False):
+        for part, following in itertools.pairwise(path):
             if isinstance(part, str) and not isinstance(here.get(part), dict | list):
                 here[part] = [] if isinstance(following, int) else {}
             here = here[part]

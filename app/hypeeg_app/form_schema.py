@@ -20,7 +20,7 @@ Shape = Literal[
 ]
 _WORDS = {"n": "number of", "lr": "learning rate", "perms": "permutations", "fmin": "lowest Hz"}
 _WORDS |= {"fmax": "highest Hz", "tmin": "from (s)", "tmax": "to (s)", "c": "curvature c"}
-_WORDS |= {"gpus": "GPUs", "max": "most", "optimizer": "optimiser"}
+_WORDS |= {"gpus": "GPUs", "optimizer": "optimiser"}
 
 
 @dataclass(frozen=True)

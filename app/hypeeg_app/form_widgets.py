@@ -22,7 +22,7 @@ DRAFT_KEY = "launch-draft"
 ROUND_KEY = "launch-round"
 REFUSED_KEY = "launch-refused"
 NOTHING = "none"
-WIDE = ("yaml", "words")
+WIDE = ("yaml",)
 
 Suggest = Callable[[Path], Sequence[Any] | None]
 """Values that a field may take, where the schema alone does not know them."""
@@ -87,7 +87,8 @@ class Form:
         names : iterable of str
             Its fields, in the order to draw them.
         base : mapping, optional
-            What holds where the file gives nothing; fields are then empty until they are given.
+            What holds where the file gives nothing, if that is not the schema's default; these
+            fields are empty until they are given.
         columns : int
             Fields beside each other.
         """
@@ -120,14 +121,20 @@ class Form:
         else:
             st.markdown(f"**{entry.label}**", help=entry.about or None)
         with st.container(border=True):
-            partial = {} if path[-1] == "training" else None
-            self.fields(entry.section, path, entry.section.model_fields, partial)
+            base: dict[str, Any] = {}
+            if path[0] == "pipelines" and path[-1] == "training":
+                # Options of a pipeline differ from the run's only where they are given.
+                own = entries(entry.section)
+                run = self.draft.get(("training",))
+                base = {name: item.default for name, item in own.items()}
+                base |= run if isinstance(run, dict) else {}
+            self.fields(entry.section, path, entry.section.model_fields, base)
             self.tell(path)
 
     def field(self, entry: Entry, path: Path, base: Mapping[str, Any] | None = None) -> None:
         """Draw one field and what is wrong with it."""
-        partial = base is not None
-        default = base.get(entry.name, entry.default) if base is not None else entry.default
+        partial = base is not None and entry.name in base
+        default = base[entry.name] if base is not None and partial else entry.default
         value = self.draft.get(path, None if partial else default)
         shape = entry.shape if _fits(value, entry, self.suggest(path)) else "yaml"
         _DRAW[shape](self, entry, path, value, default)
@@ -146,9 +153,7 @@ class Form:
         """Return the problems of a field or section."""
         name = ".".join(map(str, path))
         return [
-            p
-            for p in self.problems
-            if p.path == name or (below and p.path.startswith(f"{name}."))
+            p for p in self.problems if p.path == name or (below and p.path.startswith(f"{name}."))
         ]
 
     def untold(self) -> list[Problem]:
@@ -248,11 +253,7 @@ class Form:
         key = self._key(path, "numbers")
         one = isinstance(value, int)
         self._seed(key, "" if value is None else listing([value] if one else value))
-        placeholder = _placeholder(default)
-        known = self.suggest(path)
-        if known and not default:
-            placeholder = f"all: {listing(list(known))}"
-        st.text_input(placeholder=placeholder, **self._options(entry, path, key))
+        st.text_input(placeholder=_placeholder(default), **self._options(entry, path, key))
 
     def _words(self, entry: Entry, path: Path, value: Any, default: Any) -> None:
         known = [str(item) for item in self.suggest(path) or []]
@@ -319,6 +320,8 @@ def _placeholder(default: Any) -> str:
         return ""
     if isinstance(default, list) and all(type(item) is int for item in default):
         return listing(default)
+    if isinstance(default, list) and all(type(item) is str for item in default):
+        return ", ".join(default)
     if isinstance(default, bool):
         return "yes" if default else "no"
     return f"{default:g}" if isinstance(default, float) else shown(default)

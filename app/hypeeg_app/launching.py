@@ -105,7 +105,7 @@ def plan_of(text: str, root: str) -> Plan:
             return Plan({"Runs": f"{points}"}, ("Too many runs to estimate here.",))
         return Plan({"Runs": f"{points}"}, tuple(describe_plan(spec, root)[:-1]))
     found = estimate_run(spec, root)
-    figures = {"Fits": f"{found.n_fits:,}"}
+    figures = {"Tasks": f"{found.n_tasks:,}"}
     if found.seconds is not None:
         figures["Time"] = f"~ {show_time(found.seconds)}"
     if found.peak_bytes is not None:
@@ -197,9 +197,7 @@ def _watch(started: Start) -> None:
             st.markdown(f":material/rocket_launch: Starting **{started.name}** …")
             st.caption(lines[-1] if lines else "Loading libraries; this takes some seconds.")
         return
-    st.error(
-        f"**{started.name}** ended before it began. What it said:", icon=":material/error:"
-    )
+    st.error(f"**{started.name}** ended before it began. What it said:", icon=":material/error:")
     st.code(started.words or "(nothing)", language="text", wrap_lines=True)
     _dismiss()
 

@@ -45,7 +45,8 @@ def show_manifest(facts: tuple[Manifest, Inventory] | str) -> None:
     )
     if manifest.traps:
         texts = [trap_text(trap) for trap in manifest.traps]
-        with st.expander(f"{len(texts)} warnings", icon=":material/warning:"):
+        label = f"{len(texts)} warnings" if len(texts) > 1 else "1 warning"
+        with st.expander(label, icon=":material/warning:"):
             st.markdown("\n".join(f"- {text}" for text in texts))
 
 

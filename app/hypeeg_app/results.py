@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from hypeeg.experiments.compare_runs import RunComparison, compare_runs
 from hypeeg.experiments.comparisons import PairedResult, compare_all, planned_comparisons
 from hypeeg.experiments.recorded import RecordedRun
 from hypeeg.experiments.spec_errors import SpecError
@@ -53,7 +54,6 @@ FAMILIES = {
     "twin": "Hyperbolic against its Euclidean twin",
     "variant": "Variants against what they vary",
     "baseline": "Networks against classical pipelines",
-    "run": "B against A",
 }
 
 
@@ -125,6 +125,35 @@ def _comparisons(stamps: tuple[Stamp, ...], going_on: bool, _run: Run) -> list[P
         raise UnreadableError(f"{stamps[0][0]}: {error}") from error
 
 
+def comparison_of(
+    first: Run, second: Run, pairs: tuple[tuple[str, str], ...] = ()
+) -> RunComparison:
+    """Compare two runs on the folds that both have; see :func:`compare_runs`.
+
+    Raises
+    ------
+    SpecError
+        If they tested different things.
+    UnreadableError
+        If one of them is damaged.
+    """
+    names = ("status.json", "scores.csv", "folds.jsonl")
+    stamps = tuple(stamp_of(run.path / name) for run in (first, second) for name in names)
+    return _comparison(stamps, pairs, first, second)
+
+
+@st.cache_data(show_spinner="Comparing …", max_entries=20)
+def _comparison(
+    stamps: tuple[Stamp, ...], pairs: tuple[tuple[str, str], ...], _first: Run, _second: Run
+) -> RunComparison:
+    try:
+        return compare_runs(recorded(_first.path), recorded(_second.path), pairs)
+    except SpecError:
+        raise
+    except (RecordError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableError(f"{_first.name}, {_second.name}: {error}") from error
+
+
 def verdict(result: PairedResult) -> tuple[str, str, str]:
     """Return sign, colour and words of what a comparison found, as its statement says it."""
     said = statement_of(result)
@@ -168,8 +197,7 @@ def make_report(paths: Sequence[Path]) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "report.html"
-        code = "from hypeeg.cli import main; main()"
-        command = [sys.executable, "-c", code, "report", "--to", str(target), "--"]
+        command = [sys.executable, "-m", "hypeeg.cli", "report", "--to", str(target), "--"]
         try:
             done = subprocess.run(
                 [*command, *(str(path.resolve()) for path in paths)],

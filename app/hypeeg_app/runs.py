@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ RUNS_VARIABLE = "HYPEEG_RUNS"
 
 DEFAULT_KIND = "eeg"
 LOG_BYTES = 16_000
+_LOG_START = re.compile(r"^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d),\d{3} (\w+) +[\w.]+: ", re.MULTILINE)
 
 UNFINISHED = ("planned", "running", "interrupted")
 
@@ -277,7 +279,8 @@ def log_tail(run: Run, lines: int = 12) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    # Dates, milliseconds and modules are in the file; here they only push the words aside.
+    return _LOG_START.sub(r"\1 \2 ", "\n".join(text.splitlines()[-lines:]))
 
 
 def read_summary(run: Run) -> pd.DataFrame:
@@ -296,7 +299,9 @@ def read_best(run: Run) -> tuple[str, float] | None:
     """
     if run.state == "done" and run.info.best is not None:
         return run.info.best
-    return _best(stamp_of(run.path / "scores.csv"), stamp_of(run.path / "folds.jsonl"), run.going_on)
+    return _best(
+        stamp_of(run.path / "scores.csv"), stamp_of(run.path / "folds.jsonl"), run.going_on
+    )
 
 
 def read_curvature(run: Run) -> pd.DataFrame:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
-from hypeeg_app.draft import MAX_BYTES, Draft, Path, of_bytes, of_text
-from hypeeg_app.form_schema import entries
+from hypeeg_app.draft import MAX_BYTES, Draft, of_bytes, of_text
 from hypeeg_app.form_widgets import (
     DRAFT_KEY,
     ROUND_KEY,
@@ -19,42 +17,19 @@ from hypeeg_app.form_widgets import (
 from hypeeg_app.launching import (
     STARTERS,
     NoFileError,
-    dataset_facts,
-    dataset_names,
-    free_name,
     is_starting,
-    model_names,
     plan_of,
     run_text,
     shipped_text,
     show_start,
     start,
-    twin_for,
 )
-from hypeeg_app.manifest_card import show_manifest
+from hypeeg_app.run_form import show_form, suggestions
 from hypeeg_app.runs import runs_root
 
-from hypeeg.experiments.kinds import spec_class
 from hypeeg.experiments.library import list_specs
 from hypeeg.experiments.run_index import list_runs
 from hypeeg.experiments.start import shell_command
-
-KINDS = {"eeg": "EEG", "vision": "Images", "hierarchy": "Taxonomies"}
-CURVATURE = ("curvature", "c", "sharpness")
-# What most people set; the rest of each section follows behind an expander.
-BASICS = {
-    "dataset": ("subjects", "sessions", "events", "classes", "labels", "branching", "depth"),
-    "preprocessing": ("fmin", "fmax", "resample", "tmin", "tmax", "standardise"),
-    "evaluation": ("kind", "n_folds", "seeds", "scoring"),
-    "training": ("max_epochs", "epochs", "batch_size", "lr"),
-    "pipelines": ("name", "model", "twin_of"),
-}
-TITLES = {
-    "preprocessing": (":material/tune:", "Preprocessing"),
-    "evaluation": (":material/call_split:", "Evaluation"),
-    "training": (":material/model_training:", "Training"),
-}
-RESOURCES = ("device", "n_jobs", "resources", "backend")
 
 
 def take_upload(key: str) -> None:
@@ -78,13 +53,6 @@ def take_run(name: str) -> None:
         replace(of_text(run_text(run)))
     except NoFileError as error:
         st.session_state["launch-source-problem"] = str(error)
-
-
-def take_kind(key: str) -> None:
-    """Begin with another kind of run."""
-    kind = st.session_state[key]
-    if kind != current().kind:
-        replace(of_text(shipped_text(STARTERS[kind])))
 
 
 def show_sources() -> None:
@@ -129,232 +97,12 @@ def show_sources() -> None:
             st.error(problem, icon=":material/error:")
 
 
-def suggestions(draft: Draft) -> Any:
-    """Return what fields may hold that the schema alone does not know."""
-    names = [str(p.get("name")) for p in pipelines_of(draft)]
-    facts = manifest_of(draft)
-
-    def suggest(path: Path) -> Sequence[Any] | None:
-        if path == ("device",):
-            return ["auto", "cpu", "cuda", "mps"]
-        if path[0] == "dataset" and facts is not None:
-            lists = {
-                "subjects": facts.default_subjects,
-                "sessions": facts.sessions,
-                "events": list(facts.events),
-            }
-            return lists.get(str(path[-1]))
-        if path[0] == "pipelines" and path[-1] in ("twin_of", "variant_of"):
-            return [name for i, name in enumerate(names) if i != path[1]]
-        if path[0] == "pipelines" and path[-1] == "model" and draft.kind == "eeg":
-            return model_names()
-        return None
-
-    return suggest
-
-
-def pipelines_of(draft: Draft) -> list[dict[str, Any]]:
-    """Return the pipelines of a draft, leaving out what is none."""
-    found = draft.get(("pipelines",))
-    return [p for p in found if isinstance(p, dict)] if isinstance(found, list) else []
-
-
-def manifest_of(draft: Draft) -> Any:
-    """Return the manifest of the draft's data, None without one."""
-    name = draft.get(("dataset", "name"))
-    if draft.kind != "eeg" or not isinstance(name, str):
-        return None
-    found = dataset_facts(name)
-    return None if isinstance(found, str) else found[0]
-
-
-def show_form(form: Form) -> None:
-    """Show the whole form."""
-    model = spec_class(form.draft.kind)
-    known = entries(model)
-    form.fields(model, (), ["name", "description"], columns=2)
-    show_data(form)
-    show_pipelines(form)
-    for name, (icon, title) in TITLES.items():
-        if name in known:
-            show_section(form, name, icon, title)
-    rest(form, "Resources", ":material/memory:", [n for n in RESOURCES if n in known])
-    rest(form, "What is kept", ":material/save:", ["save"])
-    rest(form, "Sweep: run with several values", ":material/grid_on:", ["sweep"])
-    seen = {"name", "description", "kind", "dataset", "pipelines", *TITLES, *RESOURCES}
-    more = [n for n in known if n not in seen | {"save", "sweep"}]
-    if more:
-        rest(form, "More", ":material/more_horiz:", more)
-
-
-def rest(form: Form, title: str, icon: str, names: list[str]) -> None:
-    """Show fields of the file itself behind an expander."""
-    wrong = any(form.of((name,)) for name in names)
-    given = any(form.draft.has((name,)) for name in names)
-    label = f"{title} · given" if given else title
-    with st.expander(label, icon=":material/error:" if wrong else icon, expanded=wrong):
-        form.fields(spec_class(form.draft.kind), (), names)
-
-
-def show_data(form: Form) -> None:
-    """Show which data a run is on."""
-    draft = form.draft
-    heading(":material/database:", "Data")
-    with st.container(border=True):
-        key = f"launch-kind-{st.session_state[ROUND_KEY]}"
-        left, right = st.columns([2, 3], vertical_alignment="bottom")
-        with left:
-            st.segmented_control(
-                "Kind of run",
-                list(KINDS),
-                format_func=KINDS.__getitem__,
-                default=draft.kind,
-                required=True,
-                key=key,
-                on_change=take_kind,
-                args=(key,),
-                help="Changing it begins with another run file.",
-            )
-        section = entries(spec_class(draft.kind))["dataset"].section
-        assert section is not None
-        fields = entries(section)
-        with right:
-            name_field(form, fields["name"])
-        if draft.kind == "eeg" and isinstance(draft.get(("dataset", "name")), str):
-            show_manifest(dataset_facts(draft.get(("dataset", "name"))))
-        basics = [n for n in BASICS["dataset"] if n in fields]
-        form.fields(section, ("dataset",), basics)
-        others = [n for n in fields if n not in basics and n != "name"]
-        if others:
-            form.fields(section, ("dataset",), others)
-        form.tell(("dataset",))
-
-
-def name_field(form: Form, entry: Any) -> None:
-    """Show the choice of the data set."""
-    before = form.suggest
-    if form.draft.kind == "eeg":
-        form.suggest = lambda path: dataset_names()
-    elif form.draft.kind == "hierarchy":
-        from hypeeg.experiments.hierarchy_spec import NAMES
-
-        form.suggest = lambda path: list(NAMES)
-    form.field(entry, ("dataset", "name"))
-    form.suggest = before
-
-
-def show_pipelines(form: Form) -> None:
-    """Show what is compared."""
-    draft = form.draft
-    section = entries(spec_class(draft.kind))["pipelines"].section
-    assert section is not None
-    fields = entries(section)
-    heading(":material/account_tree:", "Pipelines")
-    form.tell(("pipelines",))
-    given = draft.get(("pipelines",))
-    taken = [str(p.get("name")) for p in pipelines_of(draft)]
-    for number, pipeline in enumerate(given if isinstance(given, list) else []):
-        if not isinstance(pipeline, dict):
-            continue
-        path: Path = ("pipelines", number)
-        with st.container(border=True):
-            form.fields(section, path, [n for n in BASICS["pipelines"] if n in fields])
-            form.tell(path)
-            others = [n for n in fields if n not in BASICS["pipelines"]]
-            count = sum(form.draft.has((*path, n)) for n in others)
-            wrong = any(form.of((*path, n)) for n in others)
-            label = "Parameters, training, tuning" if "tuning" in fields else "Parameters, training"
-            label += f" · {count} given" if count else ""
-            icon = ":material/error:" if wrong else ":material/tune:"
-            with st.expander(label, expanded=wrong, icon=icon):
-                form.fields(section, path, others)
-            with st.container(horizontal=True):
-                action("Remove", "delete", f"remove-{number}", drop, number)
-                action("Copy", "content_copy", f"copy-{number}", copy, number)
-                twin = twin_for(draft.kind, pipeline, taken)
-                has_twin = any(p.get("twin_of") == pipeline.get("name") for p in given)
-                if twin is not None and not has_twin:
-                    action("Add its Euclidean twin", "compare", f"twin-{number}", add, twin, number)
-    first = {"eeg": ("TS+LR", "ts_lr"), "vision": ("ResNet", "ResNet")}
-    name, model = first.get(draft.kind, ("Euclidean", "EuclideanEmbedding"))
-    action(
-        "Add a pipeline", "add", "add", add, {"name": free_name(name, taken), "model": model}, None
-    )
-
-
-def action(label: str, icon: str, key: str, call: Any, *args: Any) -> None:
-    """Show a button that changes the draft."""
-    st.button(
-        label,
-        icon=f":material/{icon}:",
-        key=f"launch-{st.session_state[ROUND_KEY]}-{key}",
-        type="tertiary",
-        on_click=call,
-        args=args,
-    )
-
-
-def add(pipeline: dict[str, Any], after: int | None) -> None:
-    """Add a pipeline, behind another one or at the end."""
-    found = current().get(("pipelines",))
-    found = list(found) if isinstance(found, list) else []
-    found.insert(len(found) if after is None else after + 1, pipeline)
-    replace(current().with_value(("pipelines",), found))
-
-
-def drop(number: int) -> None:
-    """Remove a pipeline."""
-    replace(current().without(("pipelines", number)))
-
-
-def copy(number: int) -> None:
-    """Add a pipeline like another one."""
-    pipeline = pipelines_of(current())[number]
-    taken = [str(p.get("name")) for p in pipelines_of(current())]
-    add({**pipeline, "name": free_name(str(pipeline.get("name")), taken)}, number)
-
-
-def show_section(form: Form, name: str, icon: str, title: str) -> None:
-    """Show a section: what most people set, then the rest behind expanders."""
-    section = entries(spec_class(form.draft.kind))[name].section
-    assert section is not None
-    fields = list(entries(section))
-    base = None
-    heading(icon, title)
-    with st.container(border=True):
-        if name == "preprocessing":
-            manifest = manifest_of(form.draft)
-            base = {} if manifest is None else manifest.preprocessing.model_dump(mode="json")
-            st.caption("Grey values are what the data set's manifest recommends.")
-        form.tell((name,))
-        basics = [n for n in BASICS[name] if n in fields]
-        form.fields(section, (name,), basics, base)
-        others = [n for n in fields if n not in basics]
-        curved = [n for n in others if n.split("_")[0] in CURVATURE]
-        groups = {"Curvature": curved, "More": [n for n in others if n not in curved]}
-        if name == "training":
-            groups = {"Curvature": curved, "Optimiser and more": groups["More"]}
-        for label, names in groups.items():
-            if not names:
-                continue
-            count = sum(form.draft.has((name, n)) for n in names)
-            wrong = any(form.of((name, n)) for n in names)
-            label = f"{label} · {count} given" if count else label
-            icon = ":material/error:" if wrong else ":material/expand_content:"
-            with st.expander(label, expanded=wrong, icon=icon):
-                form.fields(section, (name,), names, base)
-
-
-def heading(icon: str, title: str) -> None:
-    """Show the heading of a part of the form."""
-    st.subheader(f"{icon} {title}", anchor=False)
-
-
 def show_yaml(draft: Draft) -> None:
     """Show the run file as text."""
     key = f"launch-yaml-{st.session_state[ROUND_KEY]}"
     if key not in st.session_state:
         st.session_state[key] = draft.text
+    st.html("<style>[class*='st-key-launch-yaml'] textarea {font-family: monospace}</style>")
     st.text_area(
         "Run file (YAML)",
         key=key,
@@ -403,7 +151,7 @@ def show_plan(draft: Draft) -> None:
             width="stretch",
             key="launch-start",
             disabled=bool(problems) or is_starting(),
-            on_click=lambda: start(draft, root),
+            on_click=launch,
         )
         st.download_button(
             "Download YAML",
@@ -415,6 +163,12 @@ def show_plan(draft: Draft) -> None:
             on_click="ignore",
             key="launch-download",
         )
+
+
+def launch() -> None:
+    """Start what the form holds now, which may be newer than what was drawn."""
+    if not all_problems():
+        start(current(), runs_root())
 
 
 def show_command(draft: Draft) -> None:
@@ -430,6 +184,10 @@ def show_command(draft: Draft) -> None:
 
 
 st.title("Launch", anchor=False)
+st.markdown(
+    "A run is one file: what is read, how it is divided, what is compared. Set it here, field by "
+    "field or as YAML, then start it; it goes on when this page is closed."
+)
 if DRAFT_KEY not in st.session_state:
     replace(of_text(shipped_text(STARTERS["eeg"])))
 show_start()

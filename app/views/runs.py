@@ -54,7 +54,7 @@ def filters(runs: list[Run]) -> dict[str, object]:
             key="runs-search",
             icon=":material/search:",
             placeholder="name, data set, pipeline …",
-            width=250,
+            width=220,
         )
         present = {run.state for run in runs}
         states = st.multiselect(
@@ -62,23 +62,23 @@ def filters(runs: list[Run]) -> dict[str, object]:
             [state for state in STATES if state in present],
             key="runs-state",
             placeholder="any",
-            width=210,
+            width=170,
         )
         datasets = st.multiselect(
             "Data set",
             sorted({run.dataset for run in runs if run.dataset}),
             key="runs-dataset",
             placeholder="any",
-            width=210,
+            width=170,
         )
         kinds = st.multiselect(
             "Kind",
             sorted({kind_of(run) for run in runs if kind_of(run)}),
             key="runs-kind",
             placeholder="any",
-            width=210,
+            width=170,
         )
-        order = st.selectbox("Order", list(SORTS), key="runs-order", width=150)
+        order = st.selectbox("Order", list(SORTS), key="runs-order", width=145)
     return {
         "words": words or "",
         "states": states,
@@ -168,9 +168,7 @@ def show_bulk(picked: list[Run]) -> None:
         if len(picked) > 1 and st.button("Compare", icon=":material/compare:", key="bulk-compare"):
             st.session_state[COMPARE_KEY] = [run.name for run in picked]
             st.switch_page("views/compare.py")
-        if idle and st.button(
-            f"Delete {len(idle)} …", icon=":material/delete:", key="bulk-delete"
-        ):
+        if idle and st.button(f"Delete {len(idle)} …", icon=":material/delete:", key="bulk-delete"):
             st.session_state[DELETE_KEY] = [str(run.path) for run in idle]
             st.rerun()
 
@@ -216,7 +214,9 @@ def ask_to_delete(runs: list[Run]) -> None:
         f"{len(runs)} run folder{'s' if many else ''} with scores, embeddings and networks will be "
         "removed. This cannot be undone."
     )
-    st.code("\n".join(run.name for run in runs), language=None, height=min(400, 30 * len(runs) + 40))
+    st.code(
+        "\n".join(run.name for run in runs), language=None, height=min(400, 30 * len(runs) + 40)
+    )
     with st.container(horizontal=True):
         label = f"Delete {len(runs)} runs" if many else "Delete this run"
         if st.button(label, type="primary", icon=":material/delete:", key="delete-yes"):
@@ -256,18 +256,25 @@ def show_actions(run: Run, n_failed: int) -> None:
             help="Does the folds that are missing, none twice.",
         ):
             perform([lambda: actions.resume(run.path, root)])
-        if not run.going_on and n_failed and run.elsewhere is None and st.button(
-            f"Run {n_failed} failed fold{'s' if n_failed > 1 else ''} again",
-            icon=":material/replay:",
-            key="resume-failed",
-            disabled=waiting,
+        if (
+            not run.going_on
+            and n_failed
+            and run.elsewhere is None
+            and st.button(
+                f"Run {n_failed} failed fold{'s' if n_failed > 1 else ''} again",
+                icon=":material/replay:",
+                key="resume-failed",
+                disabled=waiting,
+            )
         ):
             perform([lambda: actions.resume(run.path, root, failed=True)])
         if run.n_finished - run.n_failed > 0:
             for page, label, icon in PAGES:
                 st.page_link(page, label=label, icon=icon, width="content")
-        if not run.going_on and run.elsewhere is None and st.button(
-            "Delete …", icon=":material/delete:", key="delete", disabled=waiting
+        if (
+            not run.going_on
+            and run.elsewhere is None
+            and st.button("Delete …", icon=":material/delete:", key="delete", disabled=waiting)
         ):
             st.session_state[DELETE_KEY] = [str(run.path)]
             st.rerun()
@@ -319,7 +326,7 @@ def show_run(run: Run) -> None:
             st.badge(run.dataset, icon=":material/database:", color="gray")
         if kind_of(run):
             st.badge(kind_of(run), icon=":material/call_split:", color="gray")
-        if run.n_tasks:
+        if run.n_tasks and not run.going_on:
             took = "" if run.elapsed is None else f", {duration(run.elapsed)}"
             st.caption(f"{run.n_finished} of {run.n_tasks} folds{took}", width="content")
     if run.description:

@@ -220,6 +220,7 @@ class ActiveRun:
             trialwise=self.facts.trialwise,
             threads=spec.resources.threads,
             gpus=None if gpus is None else tuple(gpus),
+            embedding_epochs=spec.save.embedding_epochs if spec.save.embeddings else None,
         )
         kept = self._kept_models()
         return [

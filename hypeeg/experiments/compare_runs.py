@@ -20,6 +20,7 @@ from hypeeg.experiments.comparisons import (
     compare_all,
     effect_rows,
     fold_differences,
+    unit_of,
 )
 from hypeeg.experiments.gather import read_embeddings
 from hypeeg.experiments.recorded import RecordedRun
@@ -141,7 +142,8 @@ def compare_runs(
             "evaluation.seeds on the same dataset.subjects"
         )
         raise SpecError([Problem("", message)], source)
-    return RunComparison(first, second, compare_all(scores, planned, first.scoring), n_folds, notes)
+    results = compare_all(scores, planned, first.scoring, unit=unit_of(first.kind))
+    return RunComparison(first, second, results, n_folds, notes)
 
 
 def _differences(first: RecordedRun, second: RecordedRun) -> list[Problem]:

@@ -4,7 +4,8 @@ Families of comparisons are planned by a run file, before any score is seen, and
 corrected as a whole (Holm): ``twin``, every hyperbolic network minus its Euclidean twin, which is
 the question a run asks; ``variant``, every variant in an ablation minus what it varies; and
 ``baseline``, every other network minus every classical pipeline.  The unit is a subject: sessions,
-folds and seeds are averaged first.
+folds and seeds are averaged first.  Runs without people, of images or taxonomies, have seeds for
+units: what they find speaks of new seeds, not of new data.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ SURE = 0.95
 """Posterior probability from which two pipelines are called equivalent."""
 
 Family = Literal["twin", "variant", "baseline"]
+Unit = Literal["subject", "seed"]
+"""What one difference belongs to: a person, or a seed where a run has no people."""
+
+_OVER_PEOPLE = {"within_session", "cross_session", "cross_subject"}
 
 
 class Planned(NamedTuple):
@@ -57,7 +62,8 @@ class PairedResult:
     family : {"twin", "variant", "baseline"}
         Comparisons that are corrected together.
     n_subjects, n_sessions, n_seeds : int
-        What the differences are over.
+        What the differences are over.  Where the unit is a seed, `n_subjects` counts these, and
+        "subject" below means seed.
     mean, low, high : float
         Mean over subjects with its 95 % bootstrap interval over subjects and seeds, NaN for
         fewer than six subjects.
@@ -81,6 +87,8 @@ class PairedResult:
         Its half width.
     statement : str
         All this in a sentence.
+    unit : {"subject", "seed"}
+        What one difference belongs to.
     """
 
     pipeline: str
@@ -108,6 +116,7 @@ class PairedResult:
     p_better: float
     rope: float
     statement: str = ""
+    unit: Unit = "subject"
 
 
 def planned_comparisons(pipelines: Sequence[PipelineSpec]) -> list[Planned]:
@@ -136,6 +145,11 @@ def planned_comparisons(pipelines: Sequence[PipelineSpec]) -> list[Planned]:
     classical = [p.name for p in pipelines if p.is_classical]
     baselines = [Planned(n, c, "baseline") for n in networks for c in classical]
     return [*twins, *variants, *baselines]
+
+
+def unit_of(evaluation: str) -> Unit:
+    """Return what one difference belongs to in an evaluation of a kind."""
+    return "subject" if evaluation in _OVER_PEOPLE else "seed"
 
 
 def fold_differences(scores: pd.DataFrame, pipeline: str, other: str) -> pd.Series:
@@ -173,7 +187,11 @@ def difference_table(scores: pd.DataFrame, pipeline: str, other: str) -> pd.Data
 
 
 def compare_all(
-    scores: pd.DataFrame, planned: Iterable[Planned], scoring: str, rope: float = ROPE
+    scores: pd.DataFrame,
+    planned: Iterable[Planned],
+    scoring: str,
+    rope: float = ROPE,
+    unit: Unit = "subject",
 ) -> list[PairedResult]:
     """Carry out planned comparisons.
 
@@ -187,13 +205,15 @@ def compare_all(
         Name of the score, for the sentences.
     rope : float
         Half width of the region of practical equivalence, in units of the score.
+    unit : {"subject", "seed"}
+        What the differences are averaged to before they are compared; see :func:`unit_of`.
 
     Returns
     -------
     list of PairedResult
         Without those that have no common fold.
     """
-    found = [r for plan in planned if (r := _compare(scores, plan, rope)) is not None]
+    found = [r for plan in planned if (r := _compare(scores, plan, rope, unit)) is not None]
     by_family: dict[str, list[int]] = {}
     for index, result in enumerate(found):
         by_family.setdefault(result.family, []).append(index)
@@ -205,10 +225,12 @@ def compare_all(
     return [replace(result, statement=state(result, scoring)) for result in found]
 
 
-def _compare(scores: pd.DataFrame, plan: Planned, rope: float) -> PairedResult | None:
+def _compare(scores: pd.DataFrame, plan: Planned, rope: float, unit: Unit) -> PairedResult | None:
     table = difference_table(scores, plan.pipeline, plan.other)
     if table.empty:
         return None
+    if unit == "seed":
+        table = table.mean().to_frame()
     cells = table.to_numpy(dtype=float)
     by_subject = np.nanmean(cells, axis=1)
     test = signed_rank(by_subject)
@@ -240,6 +262,7 @@ def _compare(scores: pd.DataFrame, plan: Planned, rope: float) -> PairedResult |
         p_equivalent=posterior.equivalent,
         p_better=posterior.better,
         rope=rope,
+        unit=unit,
     )
 
 
@@ -262,9 +285,9 @@ def state(result: PairedResult, scoring: str) -> str:
     r = result
     pair = f"{r.pipeline} − {r.other}"
     size = f"{scoring} {signed(r.mean)}{interval_text(r.low, r.high)}"
-    over = f"over {r.n_subjects} subject{'s' if r.n_subjects > 1 else ''}"
+    over = f"over {r.n_subjects} {r.unit}{'s' if r.n_subjects > 1 else ''}"
     if r.n_subjects < 2:
-        return f"{pair}: too few subjects to tell; {size} in one subject says nothing of others."
+        return f"{pair}: too few {r.unit}s to tell; {size} in one {r.unit} says nothing of others."
     if r.p_holm < ALPHA:
         return _found(r, scoring, over)
     if r.n_subjects >= MIN_PAIRS and r.p_equivalent >= SURE:
@@ -278,7 +301,7 @@ def state(result: PairedResult, scoring: str) -> str:
         several = f" in {comparisons} comparisons" if comparisons > 1 else ""
         least = min(1.0, smallest_p(n) * comparisons)
         return (
-            f"{pair}: too few subjects to tell; {size} {over}, of which {n} differ, and even a "
+            f"{pair}: too few {r.unit}s to tell; {size} {over}, of which {n} differ, and even a "
             f"clean sweep of these{several} would give {p_text(least, 'p_Holm')}."
         )
     return (
@@ -297,7 +320,7 @@ def _found(r: PairedResult, scoring: str, over: str) -> str:
     )
     if (r.mean > 0) != (r.rank_biserial > 0) or r.low <= 0 <= r.high:
         text = (
-            f"{r.pipeline} − {r.other}: {side} in most subjects, but the mean difference is not "
+            f"{r.pipeline} − {r.other}: {side} in most {r.unit}s, but the mean difference is not "
             f"clear: {scoring} {signed(r.mean)}{interval_text(r.low, r.high)} {over}"
         )
     text += (
@@ -306,7 +329,7 @@ def _found(r: PairedResult, scoring: str, over: str) -> str:
     )
     if r.p_seeds >= ALPHA:
         text += f" New seeds may undo it: over subjects and seeds {p_text(r.p_seeds)}."
-    elif r.n_seeds == 1:
+    elif r.n_seeds == 1 and r.unit == "subject":
         text += " One seed: it speaks of the networks of that seed."
     if r.p_equivalent > 0.5:
         text += (

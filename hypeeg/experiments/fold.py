@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hypeeg.experiments.epoch_embeddings import epoch_arrays, watched
 from hypeeg.experiments.guard import collect_messages, gpu_slot, limited_threads
 from hypeeg.experiments.guard import one_thread as one_thread
+from hypeeg.experiments.heads import head_arrays
 from hypeeg.experiments.joint import JointRunError
 from hypeeg.experiments.parts import trial_arrays, write_part
 from hypeeg.experiments.saved import last_step, save_pipeline
@@ -171,7 +173,8 @@ def fit_and_score(
     fitted = begin(job)
     offered = _offered(fold, X, y, sessions, subjects)
     start = perf_counter()
-    fit_routed(fitted, X[train], y[train], offered)
+    with watched(fitted, options.embedding_epochs):
+        fit_routed(fitted, X[train], y[train], offered)
     fit_time = perf_counter() - start
     # Nothing is routed from here on: the test trials belong to the target's domain.
     y_test, test_sessions = y[test], sessions[test]
@@ -255,6 +258,8 @@ def _trials(
     curvature: float | None,
 ) -> dict[str, np.ndarray] | None:
     """Return what is kept of the test trials, None if nothing is wanted."""
+    from hypeeg.eeg.scoring import Trialwise
+
     options = job.options
     if not (options.embeddings or options.predictions):
         return None
@@ -265,7 +270,7 @@ def _trials(
             points = asked.ask(judged, "transform")
     if hasattr(judged, "predict_proba"):
         probabilities = asked.ask(judged, "predict_proba")
-    return trial_arrays(
+    arrays = trial_arrays(
         job.task.fold,
         y,
         predicted,
@@ -275,3 +280,10 @@ def _trials(
         curvature=curvature,
         proba=probabilities,
     )
+    if points is not None and probabilities is not None:
+        winner = getattr(judged.estimator, "best_estimator_", judged.estimator)
+        arrays |= head_arrays(last_step(winner), arrays["embedding"], probabilities)
+        # Not `judged`, which would remember what the network says now.
+        anew = Trialwise(winner) if options.trialwise else winner
+        arrays |= epoch_arrays(winner, lambda: asked.ask(anew, "transform"))
+    return arrays

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hypeeg.experiments.epoch_embeddings import together as epochs_together
 from hypeeg.experiments.spec import slug
 from hypeeg.experiments.store import (
     RunFolder,
@@ -200,7 +201,9 @@ def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
     classes = parts[0]["classes"]
     parts = _of_one_width(parts)
     widths = {name: {part[name].shape[1:] for part in parts} for name in ("embedding", "proba")}
-    together: dict[str, Any] = {}
+    sizes = [len(part["y_true"]) for part in parts]
+    together: dict[str, Any] = {"network": np.repeat(np.arange(len(parts), dtype=np.int32), sizes)}
+    together |= _heads(parts, classes) | epochs_together(parts, _width(parts))
     curve = [name for name in _CURVE_ARRAYS if name in parts[0]]
     for name in (*_TRIAL_ARRAYS, *curve):
         if len(widths.get(name, {()})) > 1:
@@ -223,12 +226,41 @@ def _write_embeddings(path: Path, parts: list[dict[str, np.ndarray]]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _width(parts: list[dict[str, np.ndarray]]) -> int:
+    return max((part["embedding"].shape[1] for part in parts), default=0)
+
+
+def _heads(parts: list[dict[str, np.ndarray]], classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Put the heads of the networks together, one row a network; `head_kind` is "" without one."""
+    if not any("head_kind" in part for part in parts):
+        return {}
+    shape = (len(parts), len(classes), _width(parts))
+    weight = np.full(shape, np.nan, dtype=np.float32)
+    bias = np.full(shape[:2], np.nan, dtype=np.float32)
+    kinds, temperature = [""] * len(parts), np.ones(len(parts))
+    for number, part in enumerate(parts):
+        # A fold that lacks a class has a head that does not fit to the others.
+        if "head_kind" not in part or not np.array_equal(part["classes"], classes):
+            continue
+        own = part["head_weight"]
+        # Padded as the points are, which changes no distance.
+        weight[number] = np.pad(own, ((0, 0), (0, shape[2] - own.shape[1])))
+        bias[number], temperature[number] = part["head_bias"], part["head_temperature"]
+        kinds[number] = str(part["head_kind"])
+    return {
+        "head_kind": np.array(kinds),
+        "head_weight": weight,
+        "head_bias": bias,
+        "head_temperature": temperature,
+    }
+
+
 def _of_one_width(parts: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
     """Pad embeddings with zeros to the widest: tuning may choose a dimension for each fold.
 
     A hyperboloid lies in that of a higher dimension so, and distances stay what they are.
     """
-    widest = max((part["embedding"].shape[1] for part in parts), default=0)
+    widest = _width(parts)
     padded = []
     for part in parts:
         points = part["embedding"]
@@ -257,6 +289,13 @@ def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:
         also ``data_size`` and ``permutation`` int (n,).  Without ``save.embeddings``, d is 0.
         Where tuning chose different dimensions, d is the largest, and points of fewer are padded
         with zeros, which keeps all distances.
+
+        ``network`` int (n,) numbers the networks that embedded the trials.  Where their last layers
+        are known heads, ``head_kind``, ``head_weight``, ``head_bias`` and ``head_temperature`` have
+        a row for each network (see :func:`hypeeg.experiments.heads.read_heads`).  With
+        ``save.embedding_epochs``, ``epoch_embedding`` float32 (n, n_epochs, d) and
+        ``epoch_curvature`` (n, n_epochs) are those before training and at the ``epochs`` (int) that
+        were kept, NaN where a training ended before.
     """
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -157,7 +157,7 @@ def _tables(run: RecordedRun) -> Iterable[str]:
     results = paired_results(run)
     if results:
         header, cells = shown_rows(run, "comparisons")
-        yield "<h2>Paired comparisons: same folds, subjects as units</h2>"
+        yield f"<h2>Paired comparisons: same folds, {results[0].unit}s as units</h2>"
         yield _list([result.statement for result in results])
         yield _table(header, cells)
     measures = run.table("measures")
@@ -228,10 +228,12 @@ def _record(run: RecordedRun) -> Iterable[str]:
     if git.get("commit"):
         changed = " with changes that were not committed" if git.get("modified") else ""
         steps[0] += f", commit {git['commit']}{changed}"
-    steps.append(
-        f"Save the specification below as {run.title}.yaml; "
-        f"hypeeg data check {run.dataset} says whether the recordings are as they were"
+    check = (
+        f"; hypeeg data check {run.dataset} says whether the recordings are as they were"
+        if run.spec.get("kind", "eeg") == "eeg"
+        else ""
     )
+    steps.append(f"Save the specification below as {run.title}.yaml{check}")
     steps.append(f"hypeeg run {shlex.quote(f'{run.title}.yaml')}")
     yield _list(steps, "ol")
     device = (environment.get("device") or {}).get("used", "unknown")

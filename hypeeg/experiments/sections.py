@@ -32,6 +32,13 @@ class SaveSpec(Section):
     predictions: bool = Field(
         True, description="Keep predicted classes and probabilities of test trials."
     )
+    embedding_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Keep embeddings of test trials before training and every so many epochs, too, "
+        "for the slider of the dashboard. None keeps those of the trained network alone; so do "
+        "pipelines that tune, and networks with statistics of each domain.",
+    )
     models: Literal["last", "all", "none"] = Field(
         "last", description="Networks kept: of each pipeline's last fold, of every fold, or none."
     )

@@ -19,6 +19,7 @@ from hypeeg.experiments.comparisons import (
     comparison_frame,
     effect_rows,
     planned_comparisons,
+    unit_of,
 )
 from hypeeg.experiments.measures import Measures, measure_run
 from hypeeg.experiments.store import replace_file
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 def comparisons(scores: pd.DataFrame, spec: Any, scoring: str) -> list[PairedResult]:
     """Carry out the comparisons a run file plans, see :mod:`hypeeg.experiments.comparisons`."""
-    return compare_all(scores, planned_comparisons(spec.pipelines), scoring)
+    unit = unit_of(spec.evaluation.kind)
+    return compare_all(scores, planned_comparisons(spec.pipelines), scoring, unit=unit)
 
 
 def table_title(result: RunResult, spec: Any, table: pd.DataFrame) -> str:
@@ -142,17 +144,19 @@ def _comparison_parts(paired: Sequence[PairedResult]) -> list[str]:
         if not own:
             continue
         parts += [
-            f"## {title}: same folds, subjects as units",
+            f"## {title}: same folds, {own[0].unit}s as units",
             "\n".join(f"- {result.statement}" for result in own),
             report.markdown_table(*effect_rows(own)),
         ]
         tested = own[0].family_size
+        unit = own[0].unit
+        drawn = "subjects and seeds" if unit == "subject" else "seeds"
         parts.append(
-            f"95 % bootstrap intervals over subjects and seeds. Wilcoxon signed-rank tests over "
-            f"subjects, Holm-corrected over the {tested} tests of this table. SMD: mean over "
+            f"95 % bootstrap intervals over {drawn}. Wilcoxon signed-rank tests over "
+            f"{unit}s, Holm-corrected over the {tested} tests of this table. SMD: mean over "
             "standard deviation of the differences."
             if tested
-            else "Too few subjects for a test or an interval."
+            else f"Too few {unit}s for a test or an interval."
         )
     return parts
 

@@ -16,6 +16,7 @@ from hypeeg.experiments.comparisons import (
     comparison_frame,
     effect_rows,
     planned_comparisons,
+    unit_of,
 )
 from hypeeg.experiments.recorded import RecordedRun
 from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean
@@ -126,13 +127,15 @@ def _frame(run: RecordedRun, table: str) -> pd.DataFrame:
 def paired_results(run: RecordedRun) -> list[PairedResult]:
     """Return the planned comparisons of a run: as recorded, or made from what is finished."""
     recorded = run.table("comparisons")
-    fields = set(PairedResult.__dataclass_fields__)
-    if not recorded.empty and fields <= set(recorded.columns):
-        rows = recorded[list(PairedResult.__dataclass_fields__)].to_dict("records")
+    # Records of earlier versions do not name the unit, which was a subject.
+    fields = [f for f in PairedResult.__dataclass_fields__ if f != "unit" or "unit" in recorded]
+    if not recorded.empty and set(fields) <= set(recorded.columns):
+        rows = recorded[fields].to_dict("records")
         return [PairedResult(**{str(key): value for key, value in row.items()}) for row in rows]
     if run.scores.empty:
         return []
-    return compare_all(run.scores, planned_comparisons(run.pipelines), run.scoring)
+    planned = planned_comparisons(run.pipelines)
+    return compare_all(run.scores, planned, run.scoring, unit=unit_of(run.kind))
 
 
 def shown_rows(run: RecordedRun, table: str) -> Rows:

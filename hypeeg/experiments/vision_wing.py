@@ -172,18 +172,22 @@ class VisionWing:
         tuple
             The fitted estimator, and the seconds that it took.
         """
+        from hypeeg.experiments.epoch_embeddings import watched
         from hypeeg.experiments.fold import begin
 
         fold, images = job.task.fold, data.images
         estimator = begin(job)
         labels = np.asarray(images.classes)[data.labels(fold)]
         start = perf_counter()
-        estimator.fit(images.X[fold.train], labels)
+        with watched(estimator, job.options.embedding_epochs):
+            estimator.fit(images.X[fold.train], labels)
         return estimator, perf_counter() - start
 
     def run_task(self, job: Job, data: VisionData) -> dict[str, Any]:
         """Fit on the training images, score on the test images or on episodes of them."""
+        from hypeeg.experiments.epoch_embeddings import epoch_arrays
         from hypeeg.experiments.fold import keep_model
+        from hypeeg.experiments.heads import head_arrays
         from hypeeg.experiments.joint import joint_fit
         from hypeeg.experiments.parts import trial_arrays, write_part
 
@@ -208,6 +212,11 @@ class VisionWing:
                 curvature=estimator.curvature_,
                 proba=found.probabilities,
             )
+        if trials is not None and options.embeddings:
+            # Episodes are judged by means of their images; the head took no part in it.
+            if found.embedding is None:
+                trials |= head_arrays(estimator, trials["embedding"], found.probabilities)
+            trials |= epoch_arrays(estimator, lambda: estimator.transform(data.images.X[fold.test]))
         write_part(
             job.part,
             history=estimator.history_,

@@ -42,6 +42,8 @@ class FoldOptions:
         Threads of numerical libraries for each task.
     gpus : tuple of int or None
         GPUs to choose from, one a worker; None leaves the choice to ``device``.
+    embedding_epochs : int or None
+        Keep embeddings of test trials every so many epochs of training, too.
     """
 
     scoring: str
@@ -51,6 +53,7 @@ class FoldOptions:
     trialwise: bool = False
     threads: int = 1
     gpus: tuple[int, ...] | None = None
+    embedding_epochs: int | None = None
 
 
 @dataclass(frozen=True)

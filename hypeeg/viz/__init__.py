@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hypeeg.viz.curvature import curvature_figure as curvature_figure
+    from hypeeg.viz.differences import differences_figure as differences_figure
     from hypeeg.viz.embeddings import disk_figure as disk_figure
     from hypeeg.viz.embeddings import picture_figure as picture_figure
     from hypeeg.viz.history import history_figure as history_figure
     from hypeeg.viz.lab import curves_figure as curves_figure
     from hypeeg.viz.lab import lab_figure as lab_figure
     from hypeeg.viz.lab import sheet_figure as sheet_figure
+    from hypeeg.viz.learning import learning_figure as learning_figure
     from hypeeg.viz.picture import Picture as Picture
     from hypeeg.viz.picture import picture_of as picture_of
     from hypeeg.viz.predictions import confusion_figure as confusion_figure
@@ -33,10 +35,12 @@ _LAZY = {
     "confusion_figure": "predictions",
     "curvature_figure": "curvature",
     "curves_figure": "lab",
+    "differences_figure": "differences",
     "disk_figure": "embeddings",
     "head_figure": "signals",
     "history_figure": "history",
     "lab_figure": "lab",
+    "learning_figure": "learning",
     "picture_figure": "embeddings",
     "picture_of": "picture",
     "reliability_figure": "predictions",

@@ -104,7 +104,11 @@ def differences_figure(
     figure.update_layout(
         height=90 + ROW * len(names),
         margin={"l": 8, "r": 8, "t": 12, "b": 8},
-        xaxis={"title": {"text": f"difference in {score_name}"}, "zeroline": False},
+        xaxis={
+            "title": {"text": f"difference in {score_name}"},
+            "zeroline": False,
+            "range": _range(values, left, right, rope),
+        },
         yaxis={
             "tickvals": rows,
             "ticktext": [str(name) for name in names],
@@ -116,3 +120,11 @@ def differences_figure(
         hovermode="closest",
     )
     return figure
+
+
+def _range(values: np.ndarray, left: np.ndarray, right: np.ndarray, rope: float) -> list[float]:
+    """Return ends of the axis that show zero, both ends of the band and every interval."""
+    ends = [values - np.nan_to_num(left), values + np.nan_to_num(right), [-rope, rope, 0.0]]
+    low, high = float(min(map(np.min, ends))), float(max(map(np.max, ends)))
+    margin = 0.06 * (high - low) or 0.05
+    return [low - margin, high + margin]

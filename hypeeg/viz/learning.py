@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -46,7 +47,7 @@ def learning_figure(
     figure = go.Figure()
     groups = list(table.groupby("pipeline", sort=False))
     sizes = sorted(float(size) for size in table["data_size"].unique())
-    step = min((b - a for a, b in zip(sizes, sizes[1:], strict=False)), default=1.0)
+    step = min((b - a for a, b in pairwise(sizes)), default=1.0)
     for number, (pipeline, own) in enumerate(groups):
         own, look = own.sort_values("data_size"), style(number)
         # Side by side, or the spreads of pipelines would hide each other.

@@ -67,7 +67,7 @@ def decision_regions(
     x = np.linspace(middle[0] - half, middle[0] + half, N_GRID)
     y = np.linspace(middle[1] - half, middle[1] + half, N_GRID)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    logits = np.full((len(grid), len(head.classes)), np.nan)
+    logits: Array = np.full((len(grid), len(head.classes)), np.nan)
     radius = np.linalg.norm(grid, axis=1)
     step = float(x[1] - x[0])
     inside = radius < 1.0 + 2.0 * step if frame.hyperbolic else np.ones(len(grid), dtype=bool)

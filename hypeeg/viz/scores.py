@@ -169,12 +169,16 @@ def _units(scores: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     keys = FOLD if single else SESSION
     order = list(dict.fromkeys(scores["pipeline"]))
     table = scores.pivot_table(index=keys, columns="pipeline", values="score", aggfunc="mean")
-    return ("fold" if single else "session"), table.reindex(columns=order)
+    # One session of one subject, divided once: only the seeds are several, as in vision.
+    repeated = "seed" if single and scores["fold"].nunique() == 1 else "fold"
+    return (repeated if single else "session"), table.reindex(columns=order)
 
 
 def _labels(table: pd.DataFrame) -> list[str]:
     if table.index.nlevels == len(SESSION):
         return [f"subject {subject}, session {session}" for subject, session in table.index]
+    if table.index.get_level_values("fold").nunique() == 1:
+        return [f"seed {seed}" for *_, seed in table.index]
     return [f"fold {fold}, seed {seed}" for _, _, fold, seed in table.index]
 
 

@@ -216,3 +216,22 @@ def test_variants_are_a_family_of_their_own() -> None:
         ]
         with pytest.raises(ValueError, match=rf"variant_of names '{wrong}'.*full, twin"):
             check_pipelines(changed)
+
+
+def test_runs_without_people_have_seeds_for_units() -> None:
+    rng = np.random.default_rng(0)
+    e = rng.uniform(0.5, 0.6, (1, 1, 8))
+    d = np.linspace(0.1, 0.2, 8)
+    scores = scores_of({"h": e + d, "e": e})
+    result = only(scores, unit=cp.unit_of("reconstruction"))
+    assert (result.unit, result.n_subjects, result.wins) == ("seed", 8, 8)
+    assert result.mean == pytest.approx(0.15)
+    assert result.p == pytest.approx(stats.wilcoxon(d).pvalue)
+    assert result.low > 0.1
+    assert "ahead by 0.150" in result.statement
+    assert "over 8 seeds" in result.statement
+    assert "subject" not in result.statement
+    # The same scores of one person say nothing of others.
+    person = only(scores, unit=cp.unit_of("within_session"))
+    assert person.n_subjects == 1
+    assert "too few subjects" in person.statement
