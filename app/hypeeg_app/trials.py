@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from hypeeg.viz.disk import distances, log_origin
+from hypeeg.experiments.heads import read_heads
+from hypeeg.viz.disk import centroid, distances, log_origin
+from hypeeg.viz.heads import Head
+from hypeeg.viz.palette import categories
 
-COLORS = ("Label", "Prediction", "Error", "Confidence", "Subject", "Session", "Fold")
+COLORS = (
+    "Label",
+    "Prediction",
+    "Error",
+    "Confidence",
+    "Entropy",
+    "Radius",
+    "Subject",
+    "Session",
+    "Fold",
+)
 """What trials can be coloured by."""
 
 
@@ -25,12 +38,30 @@ class Trials:
         Curvature magnitude of the network that embedded the trial; NaN if it is Euclidean.
     table : DataFrame
         Columns ``trial``, ``subject``, ``session``, ``fold``, ``seed``, ``network`` (text),
-        ``label``, ``prediction`` and ``confidence``, the probability of the predicted class.
+        ``label``, ``prediction``, ``confidence`` (the probability of the predicted class),
+        ``entropy`` (of the probabilities, as a share of the largest possible) and ``number`` (of
+        the network in the file, -1 if it does not say).
+    proba : ndarray, shape (n_trials, n_classes) or (n_trials, 0)
+        Probabilities.
+    classes : tuple of str
+        Their columns; of files without them, the labels.
+    heads : dict of int to Head
+        Last layers by number of the network; empty for runs that did not keep them.
+    epochs : ndarray of int, shape (n_epochs,)
+        Epochs of training of which embeddings were kept.
+    epoch_embedding, epoch_curvature : ndarray, shape (n_trials, n_epochs, n) and (..., n_epochs)
+        Those embeddings.
     """
 
     embedding: np.ndarray
     curvature: np.ndarray
     table: pd.DataFrame
+    proba: np.ndarray
+    classes: tuple[str, ...] = ()
+    heads: dict[int, Head] = field(default_factory=dict)
+    epochs: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+    epoch_embedding: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    epoch_curvature: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], kind: str) -> Trials:
@@ -57,9 +88,24 @@ class Trials:
         table["label"], table["prediction"] = arrays["y_true"], arrays["y_pred"]
         proba = arrays.get("proba", np.empty((n, 0)))
         table["confidence"] = proba.max(axis=1) if proba.shape[1] else np.nan
+        table["entropy"] = _entropy(proba)
+        table["number"] = arrays.get("network", np.full(n, -1))
+        labels = np.unique(np.concatenate([arrays["y_true"], arrays["y_pred"]]))
+        classes = tuple(str(name) for name in arrays.get("classes", labels))
         embedding = arrays.get("embedding", np.empty((n, 0)))
         curvature = arrays.get("curvature", np.full(n, np.nan))
-        return cls(embedding.astype(float), curvature.astype(float), table)
+        kept = "epochs" in arrays and "epoch_embedding" in arrays
+        return cls(
+            embedding.astype(float),
+            curvature.astype(float),
+            table,
+            proba.astype(float),
+            classes,
+            read_heads(arrays),
+            arrays["epochs"] if kept else np.empty(0, dtype=int),
+            arrays["epoch_embedding"] if kept else np.empty((n, 0, 0)),
+            arrays["epoch_curvature"] if kept else np.empty((n, 0)),
+        )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -72,13 +118,88 @@ class Trials:
     def only(self, chosen: np.ndarray) -> Trials:
         """Return some of the trials; `chosen` is a mask."""
         table = self.table[chosen].reset_index(drop=True)
-        return Trials(self.embedding[chosen], self.curvature[chosen], table)
+        return replace(
+            self,
+            embedding=self.embedding[chosen],
+            curvature=self.curvature[chosen],
+            table=table,
+            proba=self.proba[chosen],
+            epoch_embedding=self.epoch_embedding[chosen]
+            if len(self.epochs)
+            else np.empty((0,) * 3),
+            epoch_curvature=self.epoch_curvature[chosen]
+            if len(self.epochs)
+            else np.empty((0,) * 2),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All classes, in the order of their colours."""
+        return tuple(categories(np.array(self.classes)))
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the one network that embedded all of these trials, if it was kept."""
+        numbers = self.table["number"].unique()
+        return self.heads.get(int(numbers[0])) if len(numbers) == 1 else None
+
+    def at_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings and curvatures at an epoch that was kept."""
+        at = list(self.epochs).index(epoch)
+        return self.epoch_embedding[:, at].astype(float), self.epoch_curvature[:, at].astype(float)
+
+    def class_points(self) -> tuple[str, dict[str, np.ndarray]]:
+        """Return one point of the space a class: prototypes of the head, or centroids of trials.
+
+        Returns
+        -------
+        what : str
+            ``"prototype"`` or ``"centroid"``.
+        points : dict of str to ndarray, shape (n,)
+        """
+        head = self.head
+        if head is not None and head.has_prototypes:
+            return "prototype", dict(zip(head.classes, head.weight.astype(float), strict=True))
+        points = {}
+        for name in self.names:
+            own = self.embedding[(self.table["label"] == name).to_numpy()]
+            if len(own):
+                points[name] = (
+                    centroid(own, float(self.curvature[0])) if self.hyperbolic else own.mean(axis=0)
+                )
+        return "centroid", points
+
+    def to_class(self) -> tuple[str, np.ndarray]:
+        """Return the distance of each trial to what the head holds of its predicted class.
+
+        Returns
+        -------
+        what : str
+            ``"prototype"`` or ``"hyperplane"``; empty without a head.
+        distances : ndarray, shape (n_trials,)
+        """
+        found = np.full(len(self), np.nan)
+        what = ""
+        numbers = self.table["number"].to_numpy()
+        for number, head in self.heads.items():
+            here = np.flatnonzero(numbers == number)
+            column = {name: k for k, name in enumerate(head.classes)}
+            own = [column.get(str(p), -1) for p in self.table["prediction"].to_numpy()[here]]
+            usable = np.array(own) >= 0
+            if not len(here) or not usable.any():
+                continue
+            what = "prototype" if head.has_prototypes else "hyperplane"
+            distance = head.distances(self.embedding[here])
+            found[here[usable]] = distance[usable, np.array(own)[usable]]
+        return what, found
 
     def colors(self, by: str) -> np.ndarray:
         """Return the values to colour by, one of `COLORS`."""
         if by == "Error":
             wrong = self.table["label"] != self.table["prediction"]
             return np.where(wrong, "wrong", "correct")
+        if by == "Radius":
+            return self.radius()
         return self.table[by.lower()].to_numpy()
 
     def radius(self) -> np.ndarray:
@@ -107,13 +228,36 @@ class Trials:
         order = np.argsort(found, kind="stable")
         return order[: min(n, int(np.isfinite(found).sum()))]
 
-    def hover(self) -> list[str]:
-        """Return what is shown when a trial is pointed at."""
+    def described(self) -> pd.DataFrame:
+        """Return the table with the columns that are computed: radius and distance to the class."""
+        what, distance = self.to_class()
+        table = self.table.drop(columns="number")
+        table["radius"] = self.radius()
+        if what:
+            table[f"distance to {what}"] = distance
+        return table
+
+    def hover(self, index: np.ndarray | None = None) -> list[str]:
+        """Return what is shown when trials at given positions are pointed at."""
+        chosen = np.arange(len(self)) if index is None else np.asarray(index)
         columns = ("trial", "network", "label", "prediction", "confidence")
-        rows = zip(*(self.table[name] for name in columns), self.radius(), strict=True)
+        values = [self.table[name].to_numpy()[chosen] for name in columns]
+        what, distance = self.to_class()
+        rows = zip(*values, self.radius()[chosen], distance[chosen], strict=True)
         return [
             f"<b>trial {trial}</b><br>{network}<br>{label}"
             + ("" if label == prediction else f" taken for {prediction}")
-            + f"<br>confidence {confidence:.2f}<br>distance from origin {radius:.3f}"
-            for trial, network, label, prediction, confidence, radius in rows
+            + (f"<br>confidence {confidence:.2f}" if np.isfinite(confidence) else "")
+            + f"<br>distance from origin {radius:.3f}"
+            + (f"<br>to {what} of {prediction} {apart:.3f}" if np.isfinite(apart) else "")
+            for trial, network, label, prediction, confidence, radius, apart in rows
         ]
+
+
+def _entropy(proba: np.ndarray) -> np.ndarray:
+    """Return the entropy of probabilities as a share of that of a coin with as many sides."""
+    if proba.shape[1] < 2:
+        return np.full(len(proba), np.nan)
+    p = np.clip(proba.astype(float), 1e-12, 1.0)
+    found: np.ndarray = -(p * np.log(p)).sum(axis=1) / np.log(proba.shape[1])
+    return found

@@ -27,10 +27,13 @@ MAX_RUNS = 12
 
 
 def first_choice(runs: list[Run]) -> list[str]:
-    """Return the newest run that is done and, if there is, the next one that may be compared."""
+    """Return the newest runs that are done and of the same kind on the same data set."""
     done = [run for run in runs if run.state == "done"] or runs
-    alike = [run for run in done[1:] if (run.dataset, run.kind) == (done[0].dataset, done[0].kind)]
-    return [run.name for run in [done[0], *(alike or done[1:])][:2]]
+    for number, run in enumerate(done):
+        for other in done[number + 1 :]:
+            if (run.dataset, run.kind) == (other.dataset, other.kind):
+                return [run.name, other.name]
+    return [run.name for run in done[:2]]
 
 
 def choose(names: list[str], start: list[str]) -> list[str]:

@@ -44,8 +44,14 @@ def take_text(key: str) -> None:
     replace(of_text(st.session_state[key]))
 
 
-def take_run(name: str) -> None:
+def take_shipped(key: str) -> None:
+    """Take over a run file that comes with hypeeg."""
+    replace(of_text(shipped_text(st.session_state[key])))
+
+
+def take_run(key: str) -> None:
     """Take over the file of an earlier run."""
+    name = st.session_state[key]
     run = next((run for run in list_runs(runs_root()) if run.name == name), None)
     try:
         if run is None:
@@ -60,7 +66,7 @@ def show_sources() -> None:
     with st.expander("Start from …", icon=":material/folder_open:"):
         shipped, uploaded, earlier = st.columns(3, gap="medium")
         with shipped:
-            name = st.selectbox(
+            st.selectbox(
                 "A run file of hypeeg",
                 list_specs(),
                 index=list_specs().index(STARTERS["eeg"]),
@@ -69,7 +75,8 @@ def show_sources() -> None:
             st.button(
                 "Take it",
                 key="launch-take-shipped",
-                on_click=lambda: replace(of_text(shipped_text(name))),
+                on_click=take_shipped,
+                args=("launch-shipped",),
             )
         with uploaded:
             st.file_uploader(
@@ -83,14 +90,13 @@ def show_sources() -> None:
             )
         with earlier:
             runs = [run.name for run in list_runs(runs_root())]
-            chosen = st.selectbox(
-                "An earlier run", runs, key="launch-earlier", placeholder="no runs yet"
-            )
+            st.selectbox("An earlier run", runs, key="launch-earlier", placeholder="no runs yet")
             st.button(
                 "Take its file",
                 key="launch-take-run",
                 disabled=not runs,
-                on_click=lambda: take_run(str(chosen)),
+                on_click=take_run,
+                args=("launch-earlier",),
             )
         problem = st.session_state.pop("launch-source-problem", None)
         if problem:

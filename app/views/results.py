@@ -172,25 +172,7 @@ def show_predictions(run: Run, scores: pd.DataFrame) -> None:
         return
     if run.going_on:
         st.caption("As they were when the run ended before it was gone on with.")
-    if not measures.empty:
-        known = {name: look for name, look in MEASURES.items() if name in measures}
-        known = {name: look for name, look in known.items() if measures[name].notna().any()}
-        table = measures[["pipeline", *known]]
-        if not further.empty:
-            table = table.merge(further, on="pipeline", how="left")
-        config = {name: st.column_config.NumberColumn(look[0], format="%.3f", help=look[1])
-                  for name, look in known.items()}  # fmt: skip
-        config |= {
-            name: st.column_config.NumberColumn(name.replace("_", " "), format="%.3f")
-            for name in further
-            if name != "pipeline"
-        }
-        st.dataframe(
-            table,
-            hide_index=True,
-            placeholder="–",
-            column_config={"pipeline": "Pipeline", **config},
-        )
+    show_measures(measures, further)
     show_confusion(run)
     reliability = read_table(run, "reliability")
     if not reliability.empty:
@@ -204,6 +186,25 @@ def show_predictions(run: Run, scores: pd.DataFrame) -> None:
             "Test trials binned by the probability of the predicted class, all seeds together. "
             "Below the dashed line a pipeline is more confident than it is right."
         )
+
+
+def show_measures(measures: pd.DataFrame, further: pd.DataFrame) -> None:
+    """Show one row a pipeline: agreement, calibration, and what only this sort of run has."""
+    known = {name: look for name, look in MEASURES.items() if name in measures}
+    known = {name: look for name, look in known.items() if measures[name].notna().any()}
+    number = st.column_config.NumberColumn
+    config: dict[str, object] = {
+        name: number(title, format="%.3f", help=words) for name, (title, words) in known.items()
+    }
+    config |= {name: number(name.replace("_", " "), format="%.3f") for name in further}
+    config["pipeline"] = st.column_config.TextColumn("Pipeline")
+    if measures.empty:
+        table = further
+    else:
+        table = measures[["pipeline", *known]]
+        if not further.empty:
+            table = table.merge(further, on="pipeline", how="left")
+    st.dataframe(table, hide_index=True, placeholder="–", column_config=config)
 
 
 def show_confusion(run: Run) -> None:

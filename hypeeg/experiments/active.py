@@ -24,6 +24,7 @@ from hypeeg.experiments.environment import describe_environment
 from hypeeg.experiments.gather import gather_parts, scores_frame
 from hypeeg.experiments.logs import run_log
 from hypeeg.experiments.observers import Observers, RunStart
+from hypeeg.experiments.recorder import Recorder
 from hypeeg.experiments.report import unit_scores
 from hypeeg.experiments.store import DiskFullError, RunFolder, State, utc_now
 from hypeeg.experiments.summary import write_summary
@@ -194,15 +195,24 @@ class ActiveRun:
             ) as bar,
             # Closed as soon as anything goes wrong here: nobody works for a run that has ended.
             closing(backend.records(work, self._jobs(), bar.set_description_str)) as records,  # type: ignore[type-var]
+            Recorder(folder) as recorder,
         ):
-            for record in records:
-                task = int(record["task"])
-                folder.folds.append(record)
-                self.outcome[task] = record["status"]
-                self._tell(record)
-                self.observers.task(record, folder.part(task))
-                folder.update_status(**self._counts(), current=describe(record))
-                bar.update()
+            try:
+                for record in records:
+                    self._count(recorder.hand_over(record), bar)
+            finally:
+                self._count(recorder.finish(), bar)
+
+    def _count(self, record: dict[str, Any] | None, bar: Any) -> None:
+        """Take note of a task whose record is on disk."""
+        if record is None:
+            return
+        task = int(record["task"])
+        self.outcome[task] = record["status"]
+        self._tell(record)
+        self.observers.task(record, self.folder.part(task))
+        self.folder.update_status(**self._counts(), current=describe(record))
+        bar.update()
 
     def _counts(self) -> dict[str, Any]:
         failed = self.failed

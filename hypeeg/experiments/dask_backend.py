@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypeeg.experiments.fold import carry_out_job
+from hypeeg.experiments.parts import sync_part
 from hypeeg.experiments.shared import cloudpickle
 from hypeeg.experiments.spec_errors import Problem, SpecError
 from hypeeg.experiments.store import RecordError, describe, utc_now
@@ -335,7 +336,11 @@ def _take_turn(token: str, origin: bytes, errand: _Errand) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001
             where = f"worker at {platform.node()} (process {os.getpid()})"
             return {"unable": f"{where}: {type(error).__name__}: {error}"}
-        return carry_out_job(known.wing, replace(errand.job, task=tasks[errand.index]), data)
+        job = replace(errand.job, task=tasks[errand.index])
+        record = carry_out_job(known.wing, job, data)
+        # What this machine has not written out, no other can.
+        sync_part(job.part)
+        return record
     finally:
         with _REGISTER:
             _RUNNING.pop(token, None)

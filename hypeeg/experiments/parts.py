@@ -22,7 +22,7 @@ def write_part(
     curvature_history: Iterable[float] | None = None,
     trials: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write the arrays of a task, in one step and durably.
+    """Write the arrays of a task, in one step; :func:`sync_part` waits until they are on disk.
 
     Parameters
     ----------
@@ -52,12 +52,34 @@ def write_part(
         try:
             with temporary.open("wb") as file:
                 np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
             temporary.replace(part)
-            sync_folder(part.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sync_part(part: Path) -> None:
+    """Wait until the arrays of a task, if it has any, are on disk.
+
+    Parameters
+    ----------
+    part : Path
+        As for :func:`write_part`.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no space after all.
+    """
+    with disk_errors(part.parent.parent):
+        try:
+            handle = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        sync_folder(part.parent)
 
 
 def trial_arrays(

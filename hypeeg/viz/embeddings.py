@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ from hypeeg.viz.picture import Around, Picture, picture_of
 
 WEBGL_ABOVE = 3000
 """More points than this are drawn by the graphics card; fewer look better as SVG."""
+
+HOVER_POINTS = 3000
+"""More texts than this would be most of what is sent to the browser."""
+
+Hover = Sequence[str] | Callable[[np.ndarray], Sequence[str]] | None
 
 
 def disk_figure(
@@ -75,9 +80,11 @@ def disk_figure(
 def picture_figure(
     picture: Picture,
     color: Sequence[Any] | np.ndarray | None = None,
-    hover: Sequence[str] | None = None,
+    hover: Hover = None,
     *,
     color_name: str = "",
+    names: Sequence[str] | None = None,
+    selected: np.ndarray | None = None,
     marked: int | None = None,
     neighbours: Sequence[int] = (),
     fit: bool | None = None,
@@ -91,9 +98,15 @@ def picture_figure(
     picture : Picture
         Points in the plane.
     color, hover
-        As in :func:`disk_figure`.
+        As in :func:`disk_figure`.  `hover` may be a function that returns the texts of points with
+        given positions; of more than `HOVER_POINTS` points only as many, evenly chosen, have one.
     color_name : str
         What the colours stand for.
+    names : sequence of str, optional
+        All categories in the order that gives them their colours, so that pictures of which some
+        lack a category agree; by default those that occur.
+    selected : ndarray of int, optional
+        Points that stand out; the others fade.
     marked : int, optional
         Point with a ring around it.
     neighbours : sequence of int
@@ -118,15 +131,15 @@ def picture_figure(
     """
     n = len(picture.points)
     for name, values in (("color", color), ("hover", hover)):
-        if values is not None and len(values) != n:
+        if values is not None and not callable(values) and len(values) != n:
             raise ValueError(f"{name} has {len(values)} entries for {n} points; give one each")
     figure = go.Figure()
-    reach = _reach(picture, fit)
+    reach = picture_reach(picture, fit)
     if picture.hyperbolic:
         add_disk(figure, picture.c, reach)
     if marked is not None and len(neighbours):
         _add_geodesics(figure, picture, marked, neighbours)
-    _add_points(figure, picture, color, hover, color_name, styles or {})
+    _add_points(figure, picture, color, hover, color_name, styles or {}, names, selected)
     if marked is not None:
         _add_mark(figure, picture.points[marked])
     axis: dict[str, Any] = {
@@ -137,14 +150,15 @@ def picture_figure(
         "range": [-reach, reach],
         "constrain": "domain",
     }
-    names = ("PC 1", "PC 2") if picture.reduced else ("x", "y")
+    titles = ("PC 1", "PC 2") if picture.reduced else ("x", "y")
     # A chosen point has a ring of its own: the others need not fade.
-    figure.update_traces(unselected={"marker": {"opacity": 0.85}}, selector={"mode": "markers"})
+    faded = 0.85 if selected is None else 0.13
+    figure.update_traces(unselected={"marker": {"opacity": faded}}, selector={"mode": "markers"})
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        xaxis={**axis, "title": {"text": names[0]}},
-        yaxis={**axis, "title": {"text": names[1]}, "scaleanchor": "x", "scaleratio": 1},
+        xaxis={**axis, "title": {"text": titles[0]}},
+        yaxis={**axis, "title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1},
         legend={
             "title": {"text": color_name},
             "itemsizing": "constant",
@@ -160,8 +174,8 @@ def picture_figure(
     return figure
 
 
-def _reach(picture: Picture, fit: bool | None) -> float:
-    """Return half the width of what is shown."""
+def picture_reach(picture: Picture, fit: bool | None) -> float:
+    """Return half the width of what :func:`picture_figure` shows, in the picture's coordinates."""
     largest = float(np.max(np.abs(picture.points), initial=0.0))
     if not picture.hyperbolic:
         return 1.12 * largest or 1.0
@@ -213,48 +227,54 @@ def _add_points(
     figure: go.Figure,
     picture: Picture,
     color: Sequence[Any] | np.ndarray | None,
-    hover: Sequence[str] | None,
+    hover: Hover,
     color_name: str,
     styles: Mapping[str, Mapping[str, Any]],
+    order: Sequence[str] | None,
+    selected: np.ndarray | None,
 ) -> None:
     n = len(picture.points)
     draw = go.Scattergl if n > WEBGL_ABOVE else go.Scatter
-    texts = np.asarray(hover if hover is not None else [f"trial {i}" for i in range(n)], object)
-    size = 9 if n <= 300 else 7 if n <= 2000 else 5
+    size = 9 if n <= 300 else 7 if n <= 2000 else 5 if n <= 8000 else 4
     # Outlines part points that overlap; among thousands they hide them.
     outline = 0.7 if n <= 2000 else 0
+    few = n <= HOVER_POINTS
+    chosen = np.zeros(n, dtype=bool)
+    if selected is not None:
+        chosen[selected] = True
 
     def add(index: np.ndarray, name: str, marker: dict[str, Any], legend: bool) -> None:
-        figure.add_trace(
-            draw(
-                x=picture.points[index, 0],
-                y=picture.points[index, 1],
-                mode="markers",
-                name=name,
-                text=texts[index],
-                hovertemplate="%{text}<extra></extra>",
-                customdata=index,
-                marker={
-                    "size": size,
-                    "opacity": 0.85,
-                    "line": {"width": outline, "color": "rgba(255, 255, 255, 0.7)"},
-                    **marker,
-                },
-                showlegend=legend,
-            )
+        trace = draw(
+            x=picture.points[index, 0],
+            y=picture.points[index, 1],
+            mode="markers",
+            name=name,
+            customdata=index,
+            marker={
+                "size": size,
+                "opacity": 0.85 if n <= 8000 else 0.6,
+                "line": {"width": outline, "color": "rgba(255, 255, 255, 0.7)"},
+                **marker,
+            },
+            showlegend=legend,
+            selectedpoints=None if selected is None else np.flatnonzero(chosen[index]),
         )
+        if few:
+            trace.update(text=_texts(hover, index), hovertemplate="%{text}<extra></extra>")
+        else:
+            trace.update(hoverinfo="skip")
+        figure.add_trace(trace)
 
     everyone = np.arange(n)
+    values = np.zeros(n, dtype=str) if color is None else np.asarray(color)
+    names = list(order) if order is not None else categories(values)
     if color is None:
         add(everyone, "trials", style(0), legend=False)
-        return
-    values = np.asarray(color)
-    names = categories(values)
-    if np.issubdtype(values.dtype, np.floating):
+    elif np.issubdtype(values.dtype, np.floating):
         add(everyone, color_name, _scale(values.astype(float), color_name), legend=False)
     elif len(names) > MAX_CATEGORIES:
-        order = {name: number for number, name in enumerate(names)}
-        ranks = np.array([order[str(value)] for value in values], dtype=float)
+        number_of = {name: number for number, name in enumerate(names)}
+        ranks = np.array([number_of[str(value)] for value in values], dtype=float)
         bar = _scale(ranks, color_name)
         shown = np.linspace(0, len(names) - 1, 6).round().astype(int)
         bar["colorbar"] |= {"tickvals": shown, "ticktext": [names[i] for i in shown]}
@@ -262,8 +282,30 @@ def _add_points(
     else:
         text = np.array([str(value) for value in values])
         for number, name in enumerate(names):
-            marker = {**style(number), **styles.get(name, {})}
-            add(np.flatnonzero(text == name), name, marker, legend=True)
+            here = np.flatnonzero(text == name)
+            if len(here):
+                add(here, name, {**style(number), **styles.get(name, {})}, legend=True)
+    if not few:
+        some = np.linspace(0, n - 1, HOVER_POINTS).astype(int)
+        figure.add_trace(
+            draw(
+                x=picture.points[some, 0],
+                y=picture.points[some, 1],
+                mode="markers",
+                name="some trials",
+                marker={"size": size, "opacity": 0.0},
+                text=_texts(hover, some),
+                hovertemplate="%{text}<extra></extra>",
+                customdata=some,
+                showlegend=False,
+            )
+        )
+
+
+def _texts(hover: Hover, index: np.ndarray) -> list[str]:
+    if hover is None:
+        return [f"trial {i}" for i in index]
+    return list(hover(index)) if callable(hover) else [hover[i] for i in index]
 
 
 def _scale(values: np.ndarray, name: str) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def history_figure(
         yaxis={
             "title": {"text": title or ", ".join(columns)},
             "type": "log" if highest > 4 * lowest > 0 else "linear",
+            # On a logarithmic axis single digits at every mark crowd each other.
+            "dtick": "D2" if highest > 4 * lowest > 0 else None,
         },
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         hovermode="closest",

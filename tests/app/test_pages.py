@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def test_a_row_of_the_table_chooses_the_run(make_run: MakeRun) -> None:
     names = list(at.dataframe[0].value["Run"])
     shown = at.selectbox("run").value
     other = next(name for name in names if name != shown)
-    at.session_state[f"runs-{shown}"] = {
+    rows = zlib.crc32(" ".join(names).encode())
+    at.session_state[f"runs-{shown}-{rows:08x}"] = {
         "selection": {"rows": [names.index(other)], "columns": [], "cells": []}
     }
     at.run()
@@ -116,43 +118,6 @@ def test_a_run_that_vanishes_is_forgotten(make_run: MakeRun) -> None:
     at.run()
     assert not at.exception
     assert at.selectbox("run").value.startswith("stays")
-
-
-def test_failed_folds_are_shown_with_their_tracebacks(make_run: MakeRun) -> None:
-    at = open_page(run=make_run("broken", state="failed", fail=3))
-    assert "1 of 24 folds failed" in at.error[0].value
-    assert "deliberately broken" in at.expander[0].code[0].value
-    assert "Hyperbolic: subject 1 session 0 fold 1" in at.expander[0].markdown[0].value
-
-
-def test_results_show_summary_difference_and_figures(make_run: MakeRun) -> None:
-    run = make_run("six", subjects=6, sessions=2)
-    at = open_page("views/results.py", run)
-    summary = at.dataframe[0].value.set_index("Pipeline")
-    assert summary.loc["Hyperbolic", "roc_auc"] == pytest.approx(0.83, abs=0.01)
-    assert summary.loc["Hyperbolic", "Learned c"] == "1.40 ± 0.00"
-    tiles = {metric.label: metric.value for metric in at.metric}
-    assert float(tiles["Hyperbolic − Twin"].split()[0]) == pytest.approx(0.04, abs=0.01)
-    assert tiles["better / worse / equal"] == "12 / 0 / 0"
-    # Every one of n pairs better: p = 2 / 2^n.
-    assert float(tiles["p over subjects"]) == pytest.approx(2 / 2**6, abs=1e-3)
-    assert tiles["p over sessions"] == "< 0.001"
-    assert "unlikely to be chance" in texts(at)
-
-    drawn, curvature = figures(at)
-    assert drawn["layout"]["shapes"][0]["y0"] == 0.5
-    assert len(trace(drawn, "Hyperbolic higher (12)")["x"]) == 3 * 12
-    assert trace(curvature, "Hyperbolic: median")["y"]
-
-    at.button_group("scores-by").set_value("By session").run()
-    assert not at.exception
-    assert len(figures(at)[0]["layout"]["xaxis"]["ticktext"]) == 12
-
-
-def test_few_sessions_get_no_p_value_but_a_reason(make_run: MakeRun) -> None:
-    at = open_page("views/results.py", make_run("two", subjects=1, sessions=2))
-    assert [m.value for m in at.metric if m.label.startswith("p over")] == ["–", "–"]
-    assert "no test can tell this from chance" in texts(at)
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "cancelled"])
@@ -334,7 +299,7 @@ at = AppTest.from_file({str(APP / "main.py")!r}, default_timeout=60).run()
 for page in {PAGES!r}:
     at.switch_page(page).run()
     assert not at.exception, at.exception
-    assert len(at.get("plotly_chart")) == (0, 2, 1)[{PAGES!r}.index(page)]
+    assert len(at.get("plotly_chart")) == (0, 3, 1)[{PAGES!r}.index(page)]
 heavy = ("torch", "moabb", "braindecode", "mne", "skorch")
 found = [name for name in heavy if name in sys.modules]
 sys.exit(f"imported: {{found}}" if found else 0)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from hypeeg.experiments import active as active_module
 from hypeeg.experiments import backends, eeg_wing, gather, store
 from hypeeg.experiments.gather import read_embeddings
 from hypeeg.experiments.process import judged_state, this_host
+from hypeeg.experiments.recorder import Recorder
 from hypeeg.experiments.resume import ResumeError, resume
 from hypeeg.experiments.runner import RunResult, build_estimator, run
 from hypeeg.experiments.spec import RunSpec
@@ -112,8 +114,22 @@ def dying(module: Any, name: str, at_call: int = 1, after: bool = False) -> Call
             return value
 
         setattr(module, name, replaced)
+        if name == "carry_out_job":
+            wait_for_each_record()
 
     return prepare
+
+
+def wait_for_each_record() -> None:
+    """Let a task begin only when the one before it is on disk: how many are is certain then."""
+    original = Recorder.hand_over
+
+    def hand_over(self: Recorder, record: dict[str, Any]) -> dict[str, Any] | None:
+        before = original(self, record)
+        wait([self._pending])
+        return before
+
+    Recorder.hand_over = hand_over
 
 
 def state_of(path: Path) -> str:
