@@ -95,6 +95,19 @@ def listing(values: list[int]) -> str:
     return ", ".join(parts)
 
 
+def placeholder_of(default: Any) -> str:
+    """Write the value that holds where nothing is given, as an empty field shows it."""
+    if default is None or default == [] or default == {}:
+        return ""
+    if isinstance(default, list) and all(type(item) is int for item in default):
+        return listing(default)
+    if isinstance(default, list) and all(type(item) is str for item in default):
+        return ", ".join(default)
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, float) else shown(default)
+
+
 def numbers(text: str, most: int = 10_000) -> list[int]:
     """Read whole numbers and ranges of them.
 

@@ -16,13 +16,17 @@ from pydantic import BaseModel
 from hypeeg.experiments.spec_errors import Problem
 from hypeeg.experiments.yaml_io import format_yaml
 from hypeeg_app.draft import Draft, Path, read_value
-from hypeeg_app.form_schema import Entry, entries, listing, numbers, shown
+from hypeeg_app.form_schema import Entry, entries, listing, numbers, placeholder_of, shown
 
 DRAFT_KEY = "launch-draft"
 ROUND_KEY = "launch-round"
 REFUSED_KEY = "launch-refused"
 NOTHING = "none"
 WIDE = ("yaml",)
+LONG = ("description",)
+WIDTH = 218
+"""Of a field, in pixels: rows wrap, so that narrow windows have fewer fields in a row."""
+WIDTH_WITH_WORDS = 2 * WIDTH + 16
 
 Suggest = Callable[[Path], Sequence[Any] | None]
 """Values that a field may take, where the schema alone does not know them."""
@@ -74,8 +78,7 @@ class Form:
         path: Path,
         names: Iterable[str],
         base: Mapping[str, Any] | None = None,
-        columns: int = 3,
-    ) -> None:
+    ) -> Any:
         """Draw some fields of a section.
 
         Parameters
@@ -89,25 +92,37 @@ class Form:
         base : mapping, optional
             What holds where the file gives nothing, if that is not the schema's default; these
             fields are empty until they are given.
-        columns : int
-            Fields beside each other.
+
+        Returns
+        -------
+        container
+            The last row of small fields, None if the last field was a large one.
         """
         known = entries(model)
-        row: list[Any] = []
+        names = list(names)
+        row: Any = None
         for name in names:
             entry = known[name]
             if entry.shape in ("section", "sections"):
-                row = []
+                row = None
                 self.optional_section(entry, (*path, name))
                 continue
             if entry.shape in WIDE:
-                row = []
+                row = None
                 self.field(entry, (*path, name), base)
                 continue
-            if not row:
-                row = list(st.columns(columns, vertical_alignment="bottom"))
-            with row.pop(0):
+            if row is None:
+                wrong = any(self.of((*path, other)) for other in names)
+                align = "top" if wrong else "bottom"
+                row = st.container(horizontal=True, vertical_alignment=align)
+            with row, st.container(width=self._width(name, (*path, name))):
                 self.field(entry, (*path, name), base)
+        return row
+
+    def _width(self, name: str, path: Path) -> int | str:
+        if name in LONG:
+            return "stretch"
+        return WIDTH_WITH_WORDS if self.of(path) else WIDTH
 
     def optional_section(self, entry: Entry, path: Path) -> None:
         """Draw a section, behind a switch if a file may leave it out."""
@@ -131,11 +146,41 @@ class Form:
             self.fields(entry.section, path, entry.section.model_fields, base)
             self.tell(path)
 
+    def fold(
+        self,
+        label: str,
+        icon: str,
+        path: Path,
+        names: Iterable[str],
+        draw: Callable[[list[str]], Any],
+    ) -> None:
+        """Draw fields behind an expander, which tells how many are given and opens on mistakes.
+
+        What nobody has opened is not drawn: a page of all fields takes a browser seconds.
+        """
+        names = list(names)
+        count = sum(self.draft.has((*path, name)) for name in names)
+        wrong = any(self.of((*path, name)) for name in names)
+        key = self._key((*path, *names[:1]), "fold")
+        if wrong:
+            st.session_state[key] = True
+        folder = st.expander(
+            f"{label} · {count} given" if count else label,
+            icon=":material/error:" if wrong else icon,
+            key=key,
+            on_change="rerun",
+        )
+        if folder.open:
+            with folder:
+                draw(names)
+
     def field(self, entry: Entry, path: Path, base: Mapping[str, Any] | None = None) -> None:
         """Draw one field and what is wrong with it."""
         partial = base is not None and entry.name in base
         default = base[entry.name] if base is not None and partial else entry.default
         value = self.draft.get(path, None if partial else default)
+        if entry.shape == "choice" and isinstance(value, str) and value not in entry.choices:
+            value, default = None, value  # a wrong word is shown in grey, to be chosen anew
         shape = entry.shape if _fits(value, entry, self.suggest(path)) else "yaml"
         _DRAW[shape](self, entry, path, value, default)
         self.tell(path, below=True)
@@ -218,7 +263,7 @@ class Form:
             options=choices,
             index=None,
             format_func=lambda text: text.replace("_", " "),
-            placeholder=_placeholder(default),
+            placeholder=placeholder_of(default),
             **self._options(entry, path, key),
         )
 
@@ -230,7 +275,7 @@ class Form:
             value=None,
             step=max(1, int(entry.step)) if whole else entry.step,
             format="%d" if whole else "%g",
-            placeholder=_placeholder(default),
+            placeholder=placeholder_of(default),
             **self._options(entry, path, key),
         )
 
@@ -239,13 +284,13 @@ class Form:
         key = self._key(path, "text")
         self._seed(key, value)
         if known is None:
-            st.text_input(placeholder=_placeholder(default), **self._options(entry, path, key))
+            st.text_input(placeholder=placeholder_of(default), **self._options(entry, path, key))
             return
         st.selectbox(
             options=[*known] if value is None or value in known else [*known, value],
             index=None,
             accept_new_options=True,
-            placeholder=_placeholder(default),
+            placeholder=placeholder_of(default),
             **self._options(entry, path, key),
         )
 
@@ -253,7 +298,7 @@ class Form:
         key = self._key(path, "numbers")
         one = isinstance(value, int)
         self._seed(key, "" if value is None else listing([value] if one else value))
-        st.text_input(placeholder=_placeholder(default), **self._options(entry, path, key))
+        st.text_input(placeholder=placeholder_of(default), **self._options(entry, path, key))
 
     def _words(self, entry: Entry, path: Path, value: Any, default: Any) -> None:
         known = [str(item) for item in self.suggest(path) or []]
@@ -263,7 +308,7 @@ class Form:
         st.multiselect(
             options=list(dict.fromkeys([*known, *given])),
             accept_new_options=True,
-            placeholder=_placeholder(default),
+            placeholder=placeholder_of(default),
             **self._options(entry, path, key),
         )
 
@@ -274,7 +319,7 @@ class Form:
         lines = 1 + str(st.session_state[key]).count("\n")
         options = self._options(entry, path, key)
         if lines == 1:
-            st.text_input(placeholder=_placeholder(default), **options)
+            st.text_input(placeholder=placeholder_of(default), **options)
         else:
             st.text_area(height=26 * min(lines, 10) + 40, **options)
 
@@ -313,18 +358,6 @@ def _all(value: Any, kind: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(item, kind) and not isinstance(item, bool) for item in value
     )
-
-
-def _placeholder(default: Any) -> str:
-    if default is None or default == [] or default == {}:
-        return ""
-    if isinstance(default, list) and all(type(item) is int for item in default):
-        return listing(default)
-    if isinstance(default, list) and all(type(item) is str for item in default):
-        return ", ".join(default)
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    return f"{default:g}" if isinstance(default, float) else shown(default)
 
 
 def _as_yaml(value: Any) -> str:

@@ -45,7 +45,7 @@ def show_form(form: Form) -> None:
     """Show the whole form."""
     model = spec_class(form.draft.kind)
     known = entries(model)
-    form.fields(model, (), ["name", "description"], columns=2)
+    form.fields(model, (), ["name", "description"])
     show_data(form)
     show_pipelines(form)
     for name, (icon, title) in TITLES.items():
@@ -62,11 +62,8 @@ def show_form(form: Form) -> None:
 
 def rest(form: Form, title: str, icon: str, names: list[str]) -> None:
     """Show fields of the file itself behind an expander."""
-    wrong = any(form.of((name,)) for name in names)
-    given = any(form.draft.has((name,)) for name in names)
-    label = f"{title} · given" if given else title
-    with st.expander(label, icon=":material/error:" if wrong else icon, expanded=wrong):
-        form.fields(spec_class(form.draft.kind), (), names)
+    model = spec_class(form.draft.kind)
+    form.fold(title, icon, (), names, lambda chosen: form.fields(model, (), chosen))
 
 
 def show_data(form: Form) -> None:
@@ -136,24 +133,26 @@ def show_pipelines(form: Form) -> None:
             continue
         path: Path = ("pipelines", number)
         with st.container(border=True):
-            form.fields(section, path, [n for n in BASICS["pipelines"] if n in fields])
+            row = form.fields(section, path, [n for n in BASICS["pipelines"] if n in fields])
+            with row if row is not None else st.container(horizontal=True):
+                twin = twin_for(draft.kind, pipeline, taken)
+                has_twin = any(
+                    p.get("twin_of") == pipeline.get("name") for p in pipelines_of(draft)
+                )
+                if twin is not None and not has_twin:
+                    action("Add twin", "compare", f"twin-{number}", add, twin, number)
+                action("Copy", "content_copy", f"copy-{number}", copy, number)
+                action("Remove", "delete", f"remove-{number}", drop, number)
             form.tell(path)
             others = [n for n in fields if n not in BASICS["pipelines"]]
-            count = sum(form.draft.has((*path, n)) for n in others)
-            wrong = any(form.of((*path, n)) for n in others)
             label = "Parameters, training, tuning" if "tuning" in fields else "Parameters, training"
-            label += f" · {count} given" if count else ""
-            icon = ":material/error:" if wrong else ":material/tune:"
-            more, actions = st.columns([3, 2])
-            with more, st.expander(label, expanded=wrong, icon=icon):
-                form.fields(section, path, others, columns=2)
-            with actions, st.container(horizontal=True, horizontal_alignment="right"):
-                action("Remove", "delete", f"remove-{number}", drop, number)
-                action("Copy", "content_copy", f"copy-{number}", copy, number)
-                twin = twin_for(draft.kind, pipeline, taken)
-                has_twin = any(p.get("twin_of") == pipeline.get("name") for p in given)
-                if twin is not None and not has_twin:
-                    action("Add its twin", "compare", f"twin-{number}", add, twin, number)
+            form.fold(
+                label,
+                ":material/tune:",
+                path,
+                others,
+                lambda chosen, path=path: form.fields(section, path, chosen),
+            )
     first = {"eeg": ("TS+LR", "ts_lr"), "vision": ("ResNet", "ResNet")}
     name, model = first.get(draft.kind, ("Euclidean", "EuclideanEmbedding"))
     action(
@@ -216,12 +215,13 @@ def show_section(form: Form, name: str, icon: str, title: str) -> None:
         for label, names in groups.items():
             if not names:
                 continue
-            count = sum(form.draft.has((name, n)) for n in names)
-            wrong = any(form.of((name, n)) for n in names)
-            label = f"{label} · {count} given" if count else label
-            icon = ":material/error:" if wrong else ":material/expand_content:"
-            with st.expander(label, expanded=wrong, icon=icon):
-                form.fields(section, (name,), names, base)
+            form.fold(
+                label,
+                ":material/expand_content:",
+                (name,),
+                names,
+                lambda chosen: form.fields(section, (name,), chosen, base),
+            )
 
 
 def heading(icon: str, title: str) -> None:

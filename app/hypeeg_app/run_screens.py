@@ -18,6 +18,7 @@ from hypeeg_app.run_list import duration
 from hypeeg_app.runs import Run
 
 MAX_FAILURES = 20
+TILE_WIDTH = 200
 QUIET_SECONDS = 120
 """A run that reads data writes no status for a while; beyond this it is worth a word."""
 
@@ -86,8 +87,11 @@ def going_on(run: Run) -> None:
         "Elapsed": duration(run.elapsed),
         "Left": "–" if run.remaining is None else f"≈ {duration(run.remaining)}",
     }
-    for column, (label, value) in zip(st.columns(len(tiles)), tiles.items(), strict=True):
-        column.metric(label, value, border=True, help=left if label == "Left" else None)
+    # In a row that wraps: columns would cut the figures off where the window is narrow.
+    with st.container(horizontal=True):
+        for label, value in tiles.items():
+            note = left if label == "Left" else None
+            st.metric(label, value, border=True, width=TILE_WIDTH, help=note)
     last = run.info.last_sign
     quiet = None if last is None else (datetime.now(UTC) - last).total_seconds()
     if quiet is not None and quiet > QUIET_SECONDS:

@@ -34,9 +34,11 @@ def show_statements(
         with st.expander("Numbers", icon=":material/table:"):
             header, rows = effect_rows(own)
             st.dataframe(pd.DataFrame(rows, columns=header), hide_index=True)
+            n = own[0].family_size
+            family_words = f"the {n} tests" if n > 1 else "the one test"
             st.caption(
-                "Wilcoxon signed-rank test with subjects as units; p_Holm is corrected for the "
-                f"{max(1, own[0].family_size)} tests of this family. [ ]: 95 % bootstrap interval."
+                "Wilcoxon signed-rank test with subjects as units; p_Holm is corrected for "
+                f"{family_words} of this family. [ ]: 95 % bootstrap interval."
             )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import streamlit as st
 
 from hypeeg.experiments.heads import read_heads
 from hypeeg.viz.disk import centroid, distances, log_origin
@@ -85,6 +88,9 @@ class Trials:
             " · ".join(f"{key} {value}" for key, value in zip(keys, row, strict=True))
             for row in zip(*(table[key] for key in keys), strict=True)
         ]
+        if "data_size" in arrays and "permutation" in arrays:
+            extra = zip(arrays["data_size"], arrays["permutation"], strict=True)
+            table["network"] += [f" · {size} trials · draw {draw}" for size, draw in extra]
         table["label"], table["prediction"] = arrays["y_true"], arrays["y_pred"]
         proba = arrays.get("proba", np.empty((n, 0)))
         table["confidence"] = proba.max(axis=1) if proba.shape[1] else np.nan
@@ -261,3 +267,30 @@ def _entropy(proba: np.ndarray) -> np.ndarray:
     p = np.clip(proba.astype(float), 1e-12, 1.0)
     found: np.ndarray = -(p * np.log(p)).sum(axis=1) / np.log(proba.shape[1])
     return found
+
+
+def beside(own: Trials, other: Trials) -> Trials:
+    """Return the trials of another pipeline that are in `own`, in the order of `own`.
+
+    Trials are known by their number and the network, which both pipelines train alike.
+    """
+    keys = ["network", "trial"]
+    places = other.table[keys].assign(row=np.arange(len(other))).drop_duplicates(keys)
+    rows = own.table[keys].merge(places, on=keys, how="inner")["row"].to_numpy()
+    table = other.table.iloc[rows].reset_index(drop=True)
+    kept = len(other.epochs) > 0
+    return replace(
+        other,
+        embedding=other.embedding[rows],
+        curvature=other.curvature[rows],
+        table=table,
+        proba=other.proba[rows],
+        epoch_embedding=other.epoch_embedding[rows] if kept else np.empty((0,) * 3),
+        epoch_curvature=other.epoch_curvature[rows] if kept else np.empty((0,) * 2),
+    )
+
+
+def kept_choice(key: str, options: Sequence[Any]) -> None:
+    """Forget a choice of the screen that another run does not offer."""
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)

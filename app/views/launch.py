@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
-from hypeeg_app.draft import MAX_BYTES, Draft, of_bytes, of_text
+from hypeeg_app.draft import MAX_BYTES, Draft, Path, of_bytes, of_text
 from hypeeg_app.form_widgets import (
     DRAFT_KEY,
     ROUND_KEY,
@@ -59,6 +59,11 @@ def take_run(key: str) -> None:
         replace(of_text(run_text(run)))
     except NoFileError as error:
         st.session_state["launch-source-problem"] = str(error)
+
+
+def take_away(path: Path) -> None:
+    """Remove a value."""
+    replace(current().without(path))
 
 
 def show_sources() -> None:
@@ -125,9 +130,23 @@ def show_yaml(draft: Draft) -> None:
 def show_problems(place: Any, form: Form | None) -> None:
     """Show at the top what no field shows."""
     problems = all_problems() if form is None else form.untold()
-    if problems:
+    if not problems:
+        return
+    with place.container():
         text = "\n".join(f"- {f'**`{p.path}`** ' if p.path else ''}{p.message}" for p in problems)
-        place.error(text, icon=":material/error:")
+        st.error(text, icon=":material/error:")
+        unknown = [p.path for p in problems if p.message.startswith("unknown key")]
+        with st.container(horizontal=True):
+            for name in unknown:
+                path = tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+                if current().has(path):
+                    st.button(
+                        f"Remove {name}",
+                        key=f"launch-{st.session_state[ROUND_KEY]}-unknown-{name}",
+                        icon=":material/backspace:",
+                        on_click=take_away,
+                        args=(path,),
+                    )
 
 
 def show_plan(draft: Draft) -> None:

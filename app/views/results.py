@@ -112,18 +112,21 @@ def show_summary(summary: pd.DataFrame, score: str) -> None:
 def show_dots(run: Run, scores: pd.DataFrame, score: str, chance: float | None) -> None:
     """Show every session as a dot, with the chance line and the pairs joined."""
     n_units = scores.groupby(["subject", "session"]).ngroups
-    title, choice = st.columns([3, 1], vertical_alignment="bottom")
-    title.subheader("Scores", anchor=False)
     by = "By pipeline"
-    if 1 < n_units <= MAX_SESSIONS:
-        by = choice.segmented_control(
-            "Show scores",
-            ["By pipeline", "By session"],
-            default="By pipeline",
-            required=True,
-            key="scores-by",
-            label_visibility="collapsed",
-        )
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        st.subheader("Scores", anchor=False, width="content")
+        if 1 < n_units <= MAX_SESSIONS:
+            by = st.segmented_control(
+                "Show scores",
+                ["By pipeline", "By session"],
+                default="By pipeline",
+                required=True,
+                key="scores-by",
+                label_visibility="collapsed",
+                width="content",
+            )
     draw = sessions_figure if by == "By session" else scores_figure
     twins = {safe(twin): safe(of) for twin, of in run.twins.items()}
     figure = draw(escaped(scores), chance, twins=twins, score_name=score)

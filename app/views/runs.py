@@ -9,7 +9,7 @@ from collections.abc import Callable
 import streamlit as st
 from hypeeg_app import actions
 from hypeeg_app.run_list import SORTS, STATES, chosen_of, duration, kind_of, table_of
-from hypeeg_app.run_screens import explain_state, going_on, show_failures, show_sweeps
+from hypeeg_app.run_screens import TILE_WIDTH, explain_state, going_on, show_failures, show_sweeps
 from hypeeg_app.runs import (
     Run,
     UnreadableError,
@@ -303,16 +303,18 @@ def show_scores(run: Run) -> None:
         return
     score = run.score_name(scores)
     best = summary.sort_values("mean", ascending=False).head(4)
-    for column, row in zip(st.columns(max(2, len(best))), best.to_dict("records"), strict=False):
-        column.metric(
-            f"{row['pipeline']} · {score}",
-            format_number(row["mean"]),
-            delta=None if math.isnan(row["std"]) else f"± {row['std']:.3f}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            help=f"Mean ± standard deviation over {row['spread']}.",
-        )
+    with st.container(horizontal=True):
+        for row in best.to_dict("records"):
+            st.metric(
+                f"{row['pipeline']} · {score}",
+                format_number(row["mean"]),
+                delta=None if math.isnan(row["std"]) else f"± {row['std']:.3f}",
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                width=TILE_WIDTH,
+                help=f"{row['pipeline']}: mean ± standard deviation over {row['spread']}.",
+            )
     if len(summary) > len(best):
         st.caption(f"The best {len(best)} of {len(summary)} pipelines.")
 

@@ -115,9 +115,8 @@ def level_lines(x: Array, y: Array, values: Array, where: Array | None = None) -
 
     def crossing(a: Array, b: Array, start: tuple[Array, Array], end: tuple[Array, Array]) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = a / (a - b)
+            share = np.where((a > 0) != (b > 0), a / (a - b), np.nan)
         found = np.stack([s + share * (e - s) for s, e in zip(start, end, strict=True)], axis=-1)
-        found[~((a > 0) != (b > 0))] = np.nan
         return found
 
     sides = np.stack(

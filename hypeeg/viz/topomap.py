@@ -128,7 +128,8 @@ def topomap_figure(
         if last or low < 0 < high:
             most = max(abs(low), abs(high)) or 1.0
             scale = {"zmin": -most, "zmax": most, "colorscale": "RdBu_r"}
-        bar = {"len": 0.8, "thickness": 10, "title": {"text": unit}}
+        title = f"Δ {unit}" if last and n > 1 else unit
+        bar = {"len": 0.8, "thickness": 10, "title": {"text": title}}
         figure.add_trace(
             go.Heatmap(
                 x=axis,

@@ -196,6 +196,8 @@ def test_trials_are_coloured(make_run: MakeRun) -> None:
         "Session": {"0"},
         "Fold": {"0"},
         "Confidence": {"confidence"},
+        "Entropy": {"entropy"},
+        "Radius": {"radius"},
     }
     at = open_page("views/embeddings.py", make_run("colours"))
     assert set(at.selectbox("colour").options) == set(expected)
