@@ -179,17 +179,31 @@ def open_app(
         "runs"
     ),
     port: Annotated[
-        int | None, typer.Option("--port", help="Port on 127.0.0.1; 8501 or the next free one.")
+        int | None, typer.Option("--port", help="Port; 8501 or the next free one.")
     ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address",
+            help="Address to listen on. By default only this machine reaches the dashboard; "
+            "there is no password.",
+        ),
+    ] = "127.0.0.1",
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open a browser window.")
     ] = False,
 ) -> None:
     """Open the dashboard, which shows what runs have found."""
-    from hypeeg.dashboard import launch
+    from hypeeg.dashboard import is_loopback, launch
 
     with plain_errors():
-        raise typer.Exit(launch(runs, port, not no_browser))
+        if not is_loopback(address):
+            typer.echo(
+                f"warning: whoever reaches {address} can start, cancel and delete runs; there is "
+                "no password. A tunnel is safer: ssh -L 8501:127.0.0.1:8501 HOST",
+                err=True,
+            )
+        raise typer.Exit(launch(runs, port, not no_browser, address))
 
 
 register_spec(app)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import importlib.util
+import ipaddress
 import os
 import signal
 import subprocess
@@ -14,13 +17,22 @@ from pathlib import Path
 
 RUNS_VARIABLE = "HYPEEG_RUNS"
 ADDRESS = "127.0.0.1"
+UPLOAD_MB = 1
+"""Largest upload; run files, the only ones that are uploaded, are far smaller."""
+
+# What every page needs, or nearly so. Loaded before the server answers, its first page is quick.
+_SHARED = ("pandas", "plotly.graph_objects", "plotly.io", "hypeeg.viz", "hypeeg.experiments.report",
+           "hypeeg.experiments.estimate", "hypeeg.experiments.kinds", "hypeeg.experiments.library",
+           "hypeeg.eeg.inventory")  # fmt: skip
 
 
 class DashboardError(RuntimeError):
     """The dashboard cannot be started; the message says what to do."""
 
 
-def launch(runs: Path, port: int | None = None, browser: bool = True) -> int:
+def launch(
+    runs: Path, port: int | None = None, browser: bool = True, address: str = ADDRESS
+) -> int:
     """Serve the dashboard until it is interrupted.
 
     Parameters
@@ -28,9 +40,12 @@ def launch(runs: Path, port: int | None = None, browser: bool = True) -> int:
     runs : Path
         Folder of the runs to show; it need not exist yet.
     port : int, optional
-        Port on 127.0.0.1; by default 8501, or the next free one.
+        Port; by default 8501, or the next free one.
     browser : bool
         Open a browser window.
+    address : str
+        Address to listen on. Whoever reaches it can start, cancel and delete runs: there is no
+        password. The default is reached from this machine alone.
 
     Returns
     -------
@@ -41,9 +56,9 @@ def launch(runs: Path, port: int | None = None, browser: bool = True) -> int:
     ------
     DashboardError
         If Streamlit or Plotly is not installed, the app's files are missing, `runs` is a file,
-        or `port` is none.
+        or `port` or `address` is none.
     """
-    arguments = command(port, browser)
+    arguments = command(port, browser, address)
     folder = runs.expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise DashboardError(f"{folder} is a file; give the folder that holds the run folders")
@@ -71,7 +86,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def command(port: int | None = None, browser: bool = True) -> list[str]:
+def command(port: int | None = None, browser: bool = True, address: str = ADDRESS) -> list[str]:
     """Return the command line of the server; see :func:`launch`."""
     missing = [name for name in ("streamlit", "plotly") if not importlib.util.find_spec(name)]
     if missing:
@@ -80,12 +95,45 @@ def command(port: int | None = None, browser: bool = True) -> list[str]:
         )
     if port is not None and not 1 <= port <= 65535:
         raise DashboardError(f"port is {port}; give a number from 1 to 65535")
-    arguments = [sys.executable, "-m", "streamlit", "run", str(app_file())]
-    arguments += ["--server.address", ADDRESS, "--browser.gatherUsageStats", "false"]
+    is_loopback(address)
+    arguments = [sys.executable, "-m", "hypeeg.dashboard", "run", str(app_file())]
+    arguments += ["--server.address", address, "--browser.gatherUsageStats", "false"]
+    arguments += ["--server.maxUploadSize", str(UPLOAD_MB), "--server.fileWatcherType", "none"]
     arguments += ["--server.headless", "false" if browser else "true"]
     if port is not None:
         arguments += ["--server.port", str(port)]
     return arguments
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address to listen on is reached from this machine alone.
+
+    Raises
+    ------
+    DashboardError
+        If it is no address.
+    """
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError as error:
+        raise DashboardError(
+            f"address is {address!r}; give an IP address of this machine, such as {ADDRESS}, or "
+            "0.0.0.0 for all of them"
+        ) from error
+
+
+def serve() -> None:
+    """Be the server: Streamlit's own command line, with what every page needs loaded."""
+    for name in _SHARED:
+        importlib.import_module(name)
+    # What is loaded stays: the collector need not walk through it while a page is made.
+    gc.collect()
+    gc.freeze()
+    from streamlit.web.cli import main
+
+    main(prog_name="streamlit")
 
 
 def app_file() -> Path:
@@ -102,3 +150,7 @@ def app_file() -> Path:
         if (folder / "hypeeg_app").is_dir() and (folder / "main.py").is_file():
             return folder / "main.py"
     raise DashboardError("the files of the dashboard are missing; reinstall hypeeg")
+
+
+if __name__ == "__main__":
+    serve()

@@ -225,8 +225,6 @@ class Form:
         if key not in st.session_state:
             st.session_state[key] = value
 
-    # One method for each shape; all take the same, so that a table can name them.
-
     def _options(self, entry: Entry, path: Path, key: str) -> dict[str, Any]:
         about = f"`{'.'.join(map(str, path))}`" + (f": {entry.about}" if entry.about else "")
         return {

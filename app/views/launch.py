@@ -178,6 +178,8 @@ def show_plan(draft: Draft) -> None:
             disabled=bool(problems) or is_starting(),
             on_click=launch,
         )
+        if is_starting():
+            st.caption(":material/rocket_launch: Starting; the Runs page opens by itself.")
         st.download_button(
             "Download YAML",
             draft.text,

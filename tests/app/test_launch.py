@@ -20,7 +20,7 @@ from hypeeg import dashboard
 
 def test_command_is_bound_to_loopback_and_points_at_the_app() -> None:
     command = dashboard.command(port=8123, browser=False)
-    assert command[:4] == [sys.executable, "-m", "streamlit", "run"]
+    assert command[:4] == [sys.executable, "-m", "hypeeg.dashboard", "run"]
     assert Path(command[4]).name == "main.py"
     options = dict(zip(command[5::2], command[6::2], strict=True))
     assert options["--server.address"] == "127.0.0.1"
@@ -28,6 +28,16 @@ def test_command_is_bound_to_loopback_and_points_at_the_app() -> None:
     assert options["--server.headless"] == "true"
     assert "--server.port" not in dashboard.command()
     assert dashboard.command()[-1] == "false"
+    assert float(options["--server.maxUploadSize"]) <= 1
+
+
+def test_another_address_must_be_told() -> None:
+    command = dashboard.command(address="0.0.0.0")
+    assert command[command.index("--server.address") + 1] == "0.0.0.0"
+    assert not dashboard.is_loopback("0.0.0.0")
+    assert dashboard.is_loopback("::1")
+    with pytest.raises(dashboard.DashboardError, match="address is 'my host'; give"):
+        dashboard.command(address="my host")
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
