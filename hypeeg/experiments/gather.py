@@ -8,7 +8,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,26 @@ def _of_one_width(parts: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarr
             points = np.pad(points, ((0, 0), (0, widest - points.shape[1])))
         padded.append({**part, "embedding": points})
     return padded
+
+
+NOT_BY_TRIAL = ("classes", "epochs", "head_kind", "head_weight", "head_bias", "head_temperature")
+
+
+def select_trials(arrays: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return some of the trials that :func:`read_embeddings` returned.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Those of trials, and those of classes, epochs and networks, which stay as they are.
+    chosen : ndarray of bool, shape (n_trials,), or of int
+        Which trials.
+
+    Returns
+    -------
+    dict of ndarray
+    """
+    return {k: v if k in NOT_BY_TRIAL else v[chosen] for k, v in arrays.items()}
 
 
 def read_embeddings(path: str | Path) -> dict[str, np.ndarray]:

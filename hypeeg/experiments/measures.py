@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from hypeeg.experiments.calibration import calibration, reliability_table
-from hypeeg.experiments.gather import read_embeddings
+from hypeeg.experiments.gather import read_embeddings, select_trials
 from hypeeg.experiments.spaces import Space, describe_space
 from hypeeg.experiments.spec import slug
 from hypeeg.experiments.store import replace_file
@@ -130,7 +130,7 @@ def _most_training(trials: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     frame = pd.DataFrame({k: trials[k] for k in ("subject", "session", "data_size")})
     largest = frame.groupby(["subject", "session"])["data_size"].transform("max").to_numpy()
     here = size == largest
-    return {k: v if k == "classes" else v[here] for k, v in trials.items()}
+    return select_trials(trials, here)
 
 
 def _together(tables: list[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hypeeg.experiments.gather import read_embeddings
+from hypeeg.experiments.gather import read_embeddings, select_trials
 from hypeeg.experiments.recorded import RecordedRun
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def representative(
     nearest = accuracy.index[int((accuracy - accuracy.median()).abs().to_numpy().argmin())]
     here = (number == nearest).to_numpy()
     row = frame[here].iloc[0]
-    chosen = {k: v if k == "classes" else v[here] for k, v in trials.items()}
+    chosen = select_trials(trials, here)
     return chosen, ", ".join(f"{key.replace('_', ' ')} {row[key]}" for key in keys)
 
 
@@ -217,7 +217,7 @@ def _picture(name: str, trials: dict[str, np.ndarray], network: str, most: int) 
         chosen = chosen[kept]
     if not finite.all():
         words += f"; {int((~finite).sum())} trials without a finite embedding are left out"
-    shown = {k: v if k == "classes" else v[chosen] for k, v in trials.items()}
+    shown = select_trials(trials, chosen)
     picture = picture_of(shown["embedding"], shown["curvature"], "centroid")
     if picture.hyperbolic:
         space = f"Poincaré disk of curvature −{picture.c:.3g}" if picture.c else "Poincaré disk"

@@ -290,6 +290,7 @@ def test_the_chosen_run_survives_a_visit(runs: Path, make_run: Any) -> None:
     make_run("first")
     make_run("second")
     at = AppTest.from_file(APP / "main.py", default_timeout=60).run()
+    at.switch_page("views/results.py").run()
     other = next(name for name in at.selectbox("run").options if name.startswith("first"))
     at.selectbox("run").select(other).run()
     at.switch_page("views/data.py").run()

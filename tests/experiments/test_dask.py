@@ -236,13 +236,16 @@ def test_a_task_that_kills_its_workers_has_failed_and_is_resumed(
     result = run(remote, tmp_path / "runs", load=load, build=build, progress=False)
     assert result.state == "failed"
     assert sorted(tasks_of(result)) == list(range(16))
-    [failure] = result.failures
-    assert failure["error"].startswith("WorkerDied: each worker that took this task died")
+    # The deadly one, and at most who was on its way to the same workers twice.
+    failures = result.failures
+    assert 1 <= len(failures) < 8
+    for failure in failures:
+        assert failure["error"].startswith("WorkerDied: each worker that took this task died")
     again = resume(
         result.folder, failed=True, load=load, build=crashing(None, 0.0, marks / "m", "no")
     )
     assert again.state == "done"
-    assert sorted(tasks_of(again)) == sorted([*range(16), failure["task"]])
+    assert sorted(tasks_of(again)) == sorted([*range(16), *(f["task"] for f in failures)])
 
 
 @needs_dask
@@ -256,17 +259,23 @@ def test_an_interrupted_run_leaves_the_cluster_idle(
         end = time.monotonic() + 60
         while not list(marks.iterdir()) and time.monotonic() < end:
             time.sleep(0.02)
+        time.sleep(1)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a shell starts in the background ignores the signal, and so would this.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    result = run(
-        on(spec, farm.address),
-        tmp_path / "runs",
-        load=plainly(make_trials()),
-        build=crashing(None, 600.0, marks / "m", "no"),
-        progress=False,
-    )
+    try:
+        result = run(
+            on(spec, farm.address),
+            tmp_path / "runs",
+            load=plainly(make_trials()),
+            build=crashing(None, 600.0, marks / "m", "no"),
+            progress=False,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert result.state == "cancelled"
     from distributed import Client
