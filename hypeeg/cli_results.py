@@ -5,6 +5,8 @@ Heavy libraries are imported inside the commands, so that help and mistakes answ
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,15 +139,17 @@ def predict(
         )
 
         kind = table_format(format, target)
-        table: Any = predict_files(
-            run,
-            files,
-            pipeline,
-            network=network,
-            labels=parse_labels(labels or []),
-            every=every,
-            device=device,
-        )
+        # Standard output is the table's alone; libraries write deprecations there.
+        with contextlib.redirect_stdout(sys.stderr):
+            table: Any = predict_files(
+                run,
+                files,
+                pipeline,
+                network=network,
+                labels=parse_labels(labels or []),
+                every=every,
+                device=device,
+            )
         content = encode_table(table, kind)
         if target is None:
             typer.echo(content.decode("utf-8"), nl=False)
