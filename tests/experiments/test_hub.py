@@ -279,7 +279,7 @@ def test_the_commands(trained: RecordedRun, X: np.ndarray, tmp_path: Path) -> No
     def call(*arguments: object, code: int = 0) -> str:
         result = CliRunner().invoke(app, [str(a) for a in arguments])
         assert result.exit_code == code, result.output
-        return result.stdout
+        return result.output if code else result.stdout
 
     first, second = tmp_path / "first", tmp_path / "second"
     assert "Wrote" in call("push", trained.path, first, "--pipeline", "flat")
