@@ -112,3 +112,33 @@ def test_signals_of_a_selection_are_means_over_its_trials(
     np.savez(request, chosen=chosen, others=others, labels=y[::-1])
     assert trial_signals.main(command) == 1
     assert "recordings or manifest have changed" in capsys.readouterr().err
+
+
+def test_trials_are_chosen_without_cutting_what_belongs_to_networks() -> None:
+    from hypeeg.experiments.gather import select_trials
+    from hypeeg.experiments.report_figures import representative
+
+    n = 6
+    arrays = {
+        "embedding": np.arange(2.0 * n).reshape(n, 2),
+        "y_true": np.array(["a", "b", "a"] * 2),
+        "y_pred": np.array(["a", "a", "a", "b", "a", "b"]),
+        "classes": np.array(["a", "b"]),
+        "subject": np.repeat(["1", "2"], 3),
+        "session": np.full(n, "0"),
+        "fold": np.zeros(n, int),
+        "seed": np.zeros(n, int),
+        "network": np.repeat([0, 1], 3),
+        "head_kind": np.array(["mlr", "mlr"]),
+        "head_weight": np.zeros((2, 2, 2)),
+        "head_bias": np.zeros((2, 2)),
+        "head_temperature": np.ones(2),
+        "epochs": np.array([0, 5]),
+    }
+    chosen = select_trials(arrays, arrays["subject"] == "2")
+    assert chosen["embedding"][:, 0].tolist() == [6, 8, 10]
+    assert chosen["head_weight"].shape == (2, 2, 2)
+    assert chosen["epochs"].tolist() == [0, 5]
+    shown, network = representative(arrays, "cross_subject")
+    assert "subject 1" in network
+    assert len(shown["embedding"]) == 3
