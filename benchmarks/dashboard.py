@@ -73,7 +73,7 @@ class Server:
         settle(self.process)
         self.entered = connect(
             f"ws://127.0.0.1:{self.port}/_stcore/stream",
-            subprotocols=["streamlit"],  # type: ignore[list-item]
+            subprotocols=["streamlit"],
             max_size=None,
         )
         self.visitor: ClientConnection = self.entered.__enter__()
@@ -98,7 +98,7 @@ class Server:
         self.visitor.send(request.SerializeToString())
         n_elements = 0
         while True:
-            message = ForwardMsg.FromString(self.visitor.recv(timeout=PATIENCE))  # type: ignore[arg-type]
+            message = ForwardMsg.FromString(self.visitor.recv(timeout=PATIENCE))
             kind = message.WhichOneof("type")
             if kind == "delta" and message.delta.WhichOneof("type") == "new_element":
                 n_elements += 1

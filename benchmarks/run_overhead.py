@@ -35,12 +35,12 @@ def timed(spec: RunSpec, out: Path, trials: Any) -> tuple[float, float, float]:
         original(self, *args)
         seconds.append(time.perf_counter() - start)
 
-    active.ActiveRun.execute = execute  # type: ignore[method-assign]
+    active.ActiveRun.execute = execute
     start = time.perf_counter()
     try:
         result = run(spec, out, load=lambda _: trials, progress=False)
     finally:
-        active.ActiveRun.execute = original  # type: ignore[method-assign]
+        active.ActiveRun.execute = original
     whole = time.perf_counter() - start
     if result.state != "done":
         raise RuntimeError(f"{result.folder}: {result.failures[0]['error']}")

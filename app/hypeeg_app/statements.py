@@ -49,7 +49,7 @@ def _sentences(results: Sequence[PairedResult]) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 names = f"**{plain(result.pipeline)} − {plain(result.other)}**"
                 st.markdown(names, width="content")
-                st.badge(words, icon=icon, color=color)  # type: ignore[arg-type]
+                st.badge(words, icon=icon, color=color)
             said = statement_of(result)
             st.markdown(plain(said[:1].upper() + said[1:]))
 

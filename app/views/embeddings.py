@@ -49,7 +49,7 @@ def picture(key: tuple[Any, ...], around: str, reduction: str, _trials: Trials) 
         _trials.embedding,
         _trials.curvature,
         "centroid" if around == "Centroid" else "origin",
-        REDUCTIONS[reduction],  # type: ignore[arg-type]
+        REDUCTIONS[reduction],
     )
 
 

@@ -98,7 +98,7 @@ def live_table(chosen: Run, passed: dict[str, object], several: bool, seen: list
     runs = list_runs(runs_root())
     if stand(runs) != seen:
         st.rerun()
-    shown = chosen_of(runs, **passed)  # type: ignore[arg-type]
+    shown = chosen_of(runs, **passed)
     busy = sum(run.going_on for run in runs)
     st.caption(
         f"{len(shown)} of {len(runs)} runs"

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,7 @@ def _from_arrays(dataset: Any, subject: int) -> dict[tuple[str, str], _Recording
         X = content["X"][rows] * own.unit * dataset.unit_factor
         joined = X.transpose(1, 0, 2).reshape(X.shape[1], -1)
         found[(str(session), str(run))] = _Recording(
-            signals=lambda joined=joined: joined,  # type: ignore[misc]
+            signals=partial(np.asarray, joined),
             names=list(content["ch_names"]),
             sfreq=content["sfreq"],
             onsets=np.arange(len(X)) * X.shape[2] / content["sfreq"],

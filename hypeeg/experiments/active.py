@@ -194,7 +194,7 @@ class ActiveRun:
                 total=total, initial=self.finished, unit="fold", disable=disable, dynamic_ncols=True
             ) as bar,
             # Closed as soon as anything goes wrong here: nobody works for a run that has ended.
-            closing(backend.records(work, self._jobs(), bar.set_description_str)) as records,  # type: ignore[type-var]
+            closing(backend.records(work, self._jobs(), bar.set_description_str)) as records,
             Recorder(folder) as recorder,
         ):
             try:

@@ -10,7 +10,7 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Backend(Protocol):
 
     def records(
         self, work: Work, jobs: Sequence[Job], show: Callable[[str], None]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Yield the record of each job as it ends.
 
         Parameters
@@ -90,7 +90,7 @@ class Local:
 
     def records(
         self, work: Work, jobs: Sequence[Job], show: Callable[[str], None]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Yield the record of each job as it ends."""
         if self.n_workers == 1 or len(jobs) == 1:
             for job in jobs:

@@ -96,7 +96,7 @@ def save_classical(fitted: Any, folder: Path) -> bool:
     if not can_keep():
         logger.info("%s is not kept: skops is missing; %s", name, REMEDY)
         return False
-    import skops.io  # type: ignore[import-untyped]
+    import skops.io
 
     try:
         content = skops.io.dumps(fitted)

@@ -14,7 +14,7 @@ import os
 import platform
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ class Cluster:
 
     def records(
         self, work: Work, jobs: Sequence[Job], show: Callable[[str], None]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Yield the record of each job as it ends."""
         from distributed import as_completed
 
