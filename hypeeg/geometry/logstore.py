@@ -65,7 +65,8 @@ def _far_pair(z: Tensor, w: Tensor, c: Tensor) -> tuple[Tensor, _Pair]:
     # Near the origin only points of like radius: Cartesian ones would round their difference.
     far = (least >= _FAR) | ((2 * least >= most) & (least > _TINY))
     # Other points are replaced by a harmless one, so that no gradient is spoilt by them.
-    one = torch.nn.functional.one_hot(torch.zeros((), dtype=torch.long), z.shape[-1]).to(z)
+    # Made on the device: a copy from the host would wait for it.
+    one = (torch.arange(z.shape[-1], device=z.device) == 0).to(z.dtype)
     z, w = (torch.where(far, t, one) for t in (z, w))
     # Differences first: scaled coordinates would have been rounded.
     length_z, length_w = vector_norm(z), vector_norm(w)

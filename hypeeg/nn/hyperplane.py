@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from hypeeg.nn.pointwise import point_norm, raw_norm
 
@@ -60,7 +61,9 @@ class _Linear(torch.autograd.Function):
         root = torch.sqrt(c).to(x.dtype)
         scaled, offset, inverse, cosh = _parts(weight, bias, root)
         time = torch.hypot(raw_norm(x).squeeze(-1), 1 / root)
-        y = torch.mm(x, scaled.t()).addr_(time, offset)
+        y = torch.mm(x, scaled.t())
+        # Compilers before torch 2.12 lose the gradient of an output that was changed in place.
+        y = torch.addr(y, time, offset) if is_compiling() else y.addr_(time, offset)
         return y, root, scaled, offset, inverse, cosh, time
 
     @staticmethod

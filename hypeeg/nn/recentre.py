@@ -215,7 +215,10 @@ class BatchNormalise(torch.autograd.Function):
         j, el = f * (w_beta - q * w_mu), f * (w_beta - r * w_mu)
         h = torch.addcmul(cosh, g, j)
         lift = torch.addcmul(moved, el, reach)
-        y = _multiply(x, g, y).baddbmm_(_columns(directions, x), torch.cat([g * lift, h], 1))
+        y = _multiply(x, g, y)
+        by = _columns(directions, x), torch.cat([g * lift, h], 1)
+        # Compilers before torch 2.12 lose the gradient of an output that was changed in place.
+        y = torch.baddbmm(y, *by) if torch.compiler.is_compiling() else y.baddbmm_(*by)
         mean = reach * n
         ctx.eps = eps
         ctx.save_for_backward(

@@ -55,6 +55,7 @@ def refresh_batch_norm(
     n_batches = math.ceil(len(trials) / batch_size)
     even_size = max(2, math.ceil(len(trials) / n_batches))
     order = torch.Generator().manual_seed(0)
+    hooks: list[Any] = []
     try:
         for layer in layers:
             layer.reset_running_stats()
@@ -64,15 +65,35 @@ def refresh_batch_norm(
         for layer in every:
             layer.momentum = None  # torch's way to say: the plain mean over batches
             layer.train()
+        hooks += [
+            m.register_forward_pre_hook(_PlainMean()) for m in layers if isinstance(m, _BatchNorm)
+        ]
         for X, _ in TrialBatches(trials, even_size, order):
             if isinstance(X, dict):
                 module(**{name: value.to(device) for name, value in X.items()})
             else:
                 module(X.to(device))
     finally:
+        for hook in hooks:
+            hook.remove()
         for layer, momentum in zip(every, momenta, strict=True):
             layer.momentum = momentum
             layer.eval()
+
+
+class _PlainMean:
+    """Gives torch's layers the momentum of a plain mean.
+
+    They would read how many batches they have seen off the device, and wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, layer: Any, inputs: Any) -> None:
+        """Set the momentum of the batch to come."""
+        self.calls += 1
+        layer.momentum = 1 / self.calls
 
 
 def _domains_of(trials: TrialDataset, layers: list[DomainNorm]) -> list[int]:

@@ -92,6 +92,10 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
     refresh_batch_norm : bool, default True
         Compute batch-norm statistics anew from the training trials when training ends (and before
         each validation), instead of predicting with running averages that few steps have moved.
+    compile : bool, default False
+        Send training passes through :func:`torch.compile`.  On a GPU a step of a small network is
+        mostly the launching of kernels, of which a compiled one has fewer.  Compiling takes half
+        a minute, once in a process for all fits of one network; dropout draws other numbers.
     device : str, default "auto"
         ``"auto"`` takes CUDA, else MPS, else the CPU.
     random_state : int, RandomState or None, default None
@@ -153,6 +157,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         class_groups: Mapping[str, Sequence[Any]] | None = None,
         refresh_batch_norm: bool = True,
+        compile: bool = False,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         callbacks: Sequence[Callback] | None = None,
@@ -177,6 +182,7 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         self.class_weight = class_weight
         self.class_groups = class_groups
         self.refresh_batch_norm = refresh_batch_norm
+        self.compile = compile
         self.device = device
         self.random_state = random_state
         self.callbacks = callbacks

@@ -56,6 +56,8 @@ class TrialNet(NeuralNetClassifier):
     replicas : Replicas or None
         Processes that train this network together; each steps on its share of every batch, and
         losses are those of the joint batches.
+    compile_training : bool
+        Whether training passes go through :func:`torch.compile`. Predictions do not.
     **kwargs
         Those of ``skorch.NeuralNetClassifier``.
     """
@@ -66,12 +68,16 @@ class TrialNet(NeuralNetClassifier):
         *,
         refresh_batch_norm: bool = True,
         replicas: Replicas | None = None,
+        compile_training: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, **kwargs)
+        self.compile_training = compile_training
         self.refresh_batch_norm = refresh_batch_norm
         self.replicas = replicas
         self.train_split: Any
+
+    _train_forward: Callable[..., Any] | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -88,8 +94,10 @@ class TrialNet(NeuralNetClassifier):
             self.initialize()
         self.train_set_ = X
         # The call alone: skorch takes every module that it is given for one of its own.
-        joint = None if self.replicas is None else self.replicas.wrap(self.module_).__call__
-        self._joint_forward: Callable[..., Any] | None = joint
+        if self.replicas is not None:
+            self._train_forward = self.replicas.wrap(self.module_).__call__
+        if self.compile_training:
+            self._train_forward = torch.compile(self._train_forward or self.module_.__call__)
         self.notify("on_train_begin", X=X, y=y)
         with contextlib.suppress(StopTraining):
             self.fit_loop(X, y, **fit_params)
@@ -98,15 +106,16 @@ class TrialNet(NeuralNetClassifier):
         self.notify("on_train_end", X=X, y=y)
         # Trials can be large, and a trained net has no use for them.
         self.train_set_ = self.train_split = None
-        self._joint_forward = self.replicas = None  # from here on each process has its own
+        self._train_forward = self.replicas = None  # from here on each process has its own
         return self
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """Run the network; in training with several processes, through what joins them."""
-        joint = getattr(self, "_joint_forward", None)
-        if joint is None or not self.module_.training:
+        """Run the network; in training, through what compiles it or joins several processes."""
+        if self._train_forward is None or not self.module_.training:
             return super().infer(x, **fit_params)
-        return joint(x.to(self.device), **fit_params)
+        if isinstance(x, dict):
+            return self._train_forward(**{k: v.to(self.device) for k, v in x.items()}, **fit_params)
+        return self._train_forward(x.to(self.device), **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """Return the loss; of a share of a batch, so that the mean over shares is the batch's."""
@@ -320,6 +329,7 @@ def make_net(
         module,
         refresh_batch_norm=options.refresh_batch_norm,
         replicas=replicas,
+        compile_training=options.compile,
         criterion=WeightedCrossEntropy,
         criterion__weight=weights,
         criterion__groups=groups,

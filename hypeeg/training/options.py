@@ -49,6 +49,8 @@ def check_training_options(estimator: Any) -> None:
         value = getattr(estimator, name)
         if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
             raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+    if not isinstance(estimator.compile, bool):
+        raise ValueError(f"compile={estimator.compile!r} must be True or False")
     if estimator.curvature == "sharpness_aware" and estimator.c > HIGHEST_SHARPNESS_AWARE_C:
         raise ValueError(
             f"c={estimator.c!r} must be at most {HIGHEST_SHARPNESS_AWARE_C:g} with "

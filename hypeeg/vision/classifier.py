@@ -50,7 +50,9 @@ class HypVisionClassifier(HyperbolicClassifier):
         Likewise, for ``curvature="sharpness_aware"``.
     early_stopping, patience, validation_fraction
         Validation images are held out of the training images.
-    class_weight, class_groups, refresh_batch_norm, device, random_state, callbacks, verbose
+    class_weight, class_groups, refresh_batch_norm, compile, device, random_state, callbacks
+        See there.
+    verbose
         See there.
 
     Attributes
@@ -98,6 +100,7 @@ class HypVisionClassifier(HyperbolicClassifier):
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         class_groups: Mapping[str, Sequence[Any]] | None = None,
         refresh_batch_norm: bool = True,
+        compile: bool = False,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         callbacks: Sequence[Callback] | None = None,
@@ -123,6 +126,7 @@ class HypVisionClassifier(HyperbolicClassifier):
             class_weight=class_weight,
             class_groups=class_groups,
             refresh_batch_norm=refresh_batch_norm,
+            compile=compile,
             device=device,
             random_state=random_state,
             callbacks=callbacks,
