@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
-from hypeeg_app.screen import choose_run, keep_run
+from hypeeg_app.screen import choose_run, keep_run, use_style
 
 HERE = Path(__file__).parent
 PAGES_WITHOUT_RUN = ("Home", "Launch", "Compare", "Data", "Geometry lab")
 
 st.set_page_config(page_title="hypeeg", page_icon=str(HERE / "logo.svg"), layout="wide")
+use_style()
 st.logo(str(HERE / "wordmark.svg"), icon_image=str(HERE / "logo.svg"), size="large")
 
 page = st.navigation(

@@ -209,6 +209,12 @@ def clean_runs(
     older_than: Annotated[
         str | None, typer.Option("--older-than", help="Only older ones, such as 12h, 30d or 2w.")
     ] = None,
+    sweeps: Annotated[
+        bool,
+        typer.Option(
+            "--sweeps", help="Also sweeps, whole: those whose runs are all in such a state."
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed, and stop.")
@@ -217,6 +223,7 @@ def clean_runs(
     """Remove run folders by state and age; asks first, and leaves runs that are going on."""
     from hypeeg.experiments.run_index import list_runs, parse_age, removable, remove_run
     from hypeeg.experiments.spec_errors import Problem, SpecError
+    from hypeeg.experiments.sweep_index import list_sweeps, removable_sweeps, remove_sweep
 
     with plain_errors():
         states = _states(state, "hypeeg clean") or list(REMOVED_BY_DEFAULT)
@@ -229,18 +236,30 @@ def clean_runs(
         for run in runs:
             if run.elsewhere is not None and run.state in states:
                 typer.echo(f"{run.name}: may be going on at {run.elsewhere!r}; it stays", err=True)
-        if not chosen:
+        whole = removable_sweeps(list_sweeps(out), states, age) if sweeps else []
+        if not chosen and not whole:
             typer.echo(f"nothing to remove in {out}")
             return
         for run in chosen:
             typer.echo(f"{run.name}  {run.state}  {_folds(run)}  {_when(run.created)}")
+        for sweep in whole:
+            runs_of_it = _amount(len(list_runs(sweep.path)), "run")
+            typer.echo(f"{sweep.name}  {sweep.state}  {runs_of_it}  {_when(sweep.created)}")
         if dry_run:
             return
+        amounts = [(len(chosen), "run"), (len(whole), "sweep")]
+        these = " and ".join(_amount(count, what) for count, what in amounts if count)
         if not yes:
-            typer.confirm(f"Remove these {len(chosen)} runs from {out}?", abort=True)
+            typer.confirm(f"Remove {these} from {out}?", abort=True)
         for run in chosen:
             remove_run(run, out)
-        typer.echo(f"removed {len(chosen)} runs")
+        for sweep in whole:
+            remove_sweep(sweep.path, out)
+        typer.echo(f"removed {these}")
+
+
+def _amount(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _states(given: list[str] | None, command: str) -> list[str]:

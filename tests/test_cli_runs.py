@@ -132,7 +132,7 @@ def test_clean_asks_and_takes_no_for_an_answer(cli: Cli, tmp_path: Path) -> None
         make_status(out / name, state, days)
     refused = CliRunner().invoke(app, ["clean"], input="n\n")
     assert refused.exit_code == 1
-    assert "Remove these 2 runs" in refused.stdout
+    assert "Remove 2 runs" in refused.stdout
     assert len(list(out.iterdir())) == 3
     assert cli("clean", "--dry-run", "--state", "done").stdout.startswith("a  done")
     assert len(list(out.iterdir())) == 3

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypeeg.experiments.process import GOING_ON, terminate
+from hypeeg.experiments.process import GOING_ON, start_detached, terminate
 from hypeeg.experiments.run_index import RunInfo, read_info, remove_run
 from hypeeg.experiments.store import RecordError
-from hypeeg.experiments.sweep_index import is_sweep
+from hypeeg.experiments.sweep_index import is_sweep, remove_sweep
 
 RESUME_LOG = "resume.log"
 LOG_BYTES = 8_000
@@ -43,8 +42,7 @@ class Attempt:
     words: str
 
 
-# Processes this app started, by folder.  Kept so that one that fails at once is noticed, and
-# because a process nobody waits for stays in the table of processes.
+# Processes this app started, by folder.  Kept so that one that fails at once is noticed.
 _STARTED: dict[Path, subprocess.Popen[bytes]] = {}
 _ASKED: dict[Path, tuple[object, float]] = {}
 
@@ -88,7 +86,7 @@ def asked_to_end(info: RunInfo) -> float | None:
 
 
 def delete(paths: Iterable[Path], root: Path) -> tuple[list[str], list[str]]:
-    """Remove run folders for good.
+    """Remove run folders, and sweep folders with all their runs, for good.
 
     Returns
     -------
@@ -99,7 +97,10 @@ def delete(paths: Iterable[Path], root: Path) -> tuple[list[str], list[str]]:
     for path in paths:
         try:
             check_inside(path, root)
-            remove_run(read_info(path), path.parent)
+            if is_sweep(path):
+                remove_sweep(path, path.parent)
+            else:
+                remove_run(read_info(path), path.parent)
         except (ActionError, RecordError) as error:
             refused.append(str(error))
         except OSError as error:
@@ -146,19 +147,8 @@ def resume(path: Path, root: Path, failed: bool = False) -> None:
     running = _STARTED.get(path.resolve())
     if running is not None and running.poll() is None:
         raise ActionError(f"{path.name} is being started already")
-    # Not `hypeeg` from the PATH: the one that this app runs with.
-    command = [sys.executable, "-m", "hypeeg.cli", *resume_arguments(path.resolve(), failed)]
     try:
-        with (path / RESUME_LOG).open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Neither the terminal's interrupt nor the end of the app ends it.
-                start_new_session=True,
-                close_fds=True,
-            )
+        process = start_detached(resume_arguments(path.resolve(), failed), path / RESUME_LOG)
     except OSError as error:
         raise ActionError(f"{path.name}: cannot be started ({error.strerror or error})") from error
     _STARTED[path.resolve()] = process

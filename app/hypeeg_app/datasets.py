@@ -1,14 +1,8 @@
-"""Data sets as the Data page shows them; recordings are read by another process, on demand."""
+"""Data sets as the Data page lists them: manifests, what is here, filters, the table."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,11 +11,6 @@ from hypeeg.eeg.errors import DataError
 from hypeeg.eeg.inventory import Inventory, inventory
 from hypeeg.eeg.manifest import Manifest, list_manifests, load_manifest, manifests_dir
 from hypeeg.eeg.manifest_parts import UNKNOWN, DuplicateTrap, ExcludeTrap, Trap
-from hypeeg.eeg.positions import SensorPositions, sensor_positions
-from hypeeg.eeg.preview import Preview, load_preview
-
-READ_SECONDS = 180
-"""A reader that takes longer is ended."""
 
 PARADIGMS = {
     "left_right_imagery": "left/right imagery",
@@ -33,10 +22,6 @@ PARADIGMS = {
 }
 LICENCES = ("public domain", "attribution", "share alike", "no derivatives", "non-commercial")
 OTHER_LICENCE, NO_LICENCE = "other", "unknown"
-
-
-class ReadError(RuntimeError):
-    """A recording could not be read; the message says why."""
 
 
 def all_manifests() -> tuple[dict[str, Manifest], list[str]]:
@@ -100,11 +85,11 @@ def human_size(n_bytes: int) -> str:
 def trap_text(trap: Trap) -> str:
     """Return a trap of a manifest as a sentence."""
     if isinstance(trap, DuplicateTrap):
-        return f"**Copy.** {trap.recording} is a copy of {trap.original}. {trap.note}".strip()
+        return f"**Copy:** {trap.recording} is a copy of {trap.original}; {trap.note}".rstrip("; ")
     if isinstance(trap, ExcludeTrap):
         numbers = ", ".join(map(str, trap.subjects))
         return f"**Left out by default:** subjects {numbers}. {trap.note}"
-    return f"**{trap.about[:1].upper()}{trap.about[1:]}.** {trap.note}"
+    return f"**{trap.about[:1].upper()}{trap.about[1:]}:** {trap.note}"
 
 
 def table_of(manifests: dict[str, Manifest], inventories: dict[str, Inventory]) -> pd.DataFrame:
@@ -143,72 +128,3 @@ def matches(manifest: Manifest, words: str) -> bool:
         )
     ).lower()
     return all(word in text for word in words.lower().split())
-
-
-def template_positions(manifest: Manifest) -> tuple[list[str], SensorPositions] | None:
-    """Return the sensors a manifest names and where they lie; None if it names none."""
-    names = manifest.channels.names or manifest.channels.listed
-    if not names:
-        return None
-    return names, _positions(tuple(names), manifest.channels.montage)
-
-
-@st.cache_data(show_spinner=False, max_entries=30)
-def _positions(names: tuple[str, ...], montage: str | None) -> SensorPositions:
-    return sensor_positions(names, montage)
-
-
-@st.cache_data(show_spinner=False, max_entries=6)
-def read_preview(
-    name: str, subject: int, session: str | None, run: str | None, start: float, stamp: Any
-) -> Preview:
-    """Return a look into one recording; `stamp` says which state of the files is meant.
-
-    Raises
-    ------
-    ReadError
-        If it cannot be read.
-    """
-    options = ["--start", repr(float(start))]
-    for option, value in (("--session", session), ("--run", run)):
-        # One word, so that a name that begins with a dash is no option.
-        options += [] if value is None else [f"{option}={value}"]
-    with tempfile.TemporaryDirectory(prefix="hypeeg-preview-") as folder:
-        out = Path(folder) / "preview.npz"
-        _read("recording", name, [subject], out, options)
-        return load_preview(out)
-
-
-@st.cache_data(show_spinner=False, max_entries=20)
-def count_trials(name: str, subjects: tuple[int, ...], stamp: Any) -> dict[str, Any]:
-    """Return the trials of subjects as `hypeeg.eeg.check.DataCheck.to_dict` tells them.
-
-    Raises
-    ------
-    ReadError
-        If the reader fails; what is wrong with a recording is part of the answer instead.
-    """
-    with tempfile.TemporaryDirectory(prefix="hypeeg-preview-") as folder:
-        out = Path(folder) / "counts.json"
-        _read("counts", name, list(subjects), out, [])
-        content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return content
-
-
-def _read(what: str, name: str, subjects: list[int], out: Path, options: list[str]) -> None:
-    """Run the reader; MOABB and what it loads stay out of this process."""
-    command = [sys.executable, "-m", "hypeeg.eeg.preview", what, name, "--out", str(out)]
-    command += ["--subjects", *map(str, subjects), *options]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=READ_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ReadError(
-            f"reading {name} took longer than {READ_SECONDS} s and was ended; "
-            f"'hypeeg data check {name}' has no such limit"
-        ) from error
-    if done.returncode:
-        _, found, reason = done.stderr.rpartition("\nerror: ")
-        lines = done.stderr.strip().splitlines() or [f"the reader ended with {done.returncode}"]
-        raise ReadError(reason.strip() if found else lines[-1])

@@ -135,8 +135,7 @@ def read_value(text: str) -> Any:
         return parse_yaml(text)
     except RecursionError as error:
         raise ValueError("is nested too deeply; flatten it") from error
-    # PyYAML raises plain value errors for dates and numbers that are none.
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise ValueError(f"is not valid YAML: {error}") from error
 
 

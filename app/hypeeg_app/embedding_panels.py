@@ -26,13 +26,56 @@ AT_A_TIME = "amplitude at a time"
 SHOWN_ROWS = 2000
 
 
+def show_trial(trials: Trials, index: int, nearest: np.ndarray) -> None:
+    """Show the facts of one trial and its neighbours."""
+    row = trials.table.loc[index]
+    st.subheader(f"Trial {row['trial']}", anchor=False)
+    right = row["label"] == row["prediction"]
+    st.markdown(
+        f"{row['network']}  \nlabel **{row['label']}**, predicted **{row['prediction']}** "
+        + (":green-badge[correct]" if right else ":red-badge[wrong]")
+    )
+    shown = trials.table.loc[nearest, ["trial", "label"]]
+    shown["distance"] = trials.distances_to(index)[nearest]
+    st.markdown(f"Nearest {len(nearest)} trials, in all {trials.embedding.shape[1]} dimensions:")
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config={"distance": st.column_config.NumberColumn(format="%.3f")},
+    )
+
+
+def show_below(run: Run, trials: Trials, selected: np.ndarray | None) -> None:
+    """Show the part below the picture that is asked for; the others are not computed."""
+    parts = {
+        "Selection": ":material/lasso_select: Selection",
+        "Signals": ":material/show_chart: Signals",
+        "Radius": ":material/radar: Radius and certainty",
+    }
+    part = st.segmented_control(
+        "Below",
+        list(parts),
+        default="Selection",
+        required=True,
+        key="below",
+        format_func=parts.__getitem__,
+        label_visibility="collapsed",
+    )
+    if part == "Radius":
+        show_radius(trials)
+    elif part == "Signals":
+        show_signals(run, trials, selected)
+    else:
+        show_selection(trials, selected)
+
+
 def show_selection(trials: Trials, chosen: np.ndarray | None) -> None:
     """Show what a lasso or a box encloses, as a table that can be downloaded."""
     table = trials.described()
     if chosen is None:
         st.caption(
-            ":material/lasso_select: Draw around points with the lasso or the box (buttons above "
-            "the picture) to list them here and to see their signals. Click a point to choose one."
+            ":material/lasso_select: Click a point to choose it. Draw around points with the lasso "
+            "or the box (buttons above the picture) to list them here and to see their signals."
         )
         return
     st.dataframe(

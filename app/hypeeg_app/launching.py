@@ -188,8 +188,8 @@ def _watch(started: Start) -> None:
     run = started.find_run()
     if run is not None:
         st.session_state.pop(START_KEY, None)
-        if run.parent == started.out:
-            st.session_state[REQUEST_KEY] = run.name
+        # Of a sweep: its first run; the page of runs shows the sweep that the chosen run is of.
+        st.session_state[REQUEST_KEY] = run.name
         st.switch_page("views/runs.py")
     if started.is_alive:
         lines = started.words.splitlines()

@@ -46,9 +46,23 @@ VERDICTS: dict[str, tuple[str, str, str]] = {
     "behind": (":material/trending_down:", "red", "behind"),
     "equivalent": (":material/equal:", "blue", "equivalent"),
     "no evidence": (":material/question_mark:", "gray", "no evidence"),
-    "too few": (":material/hourglass_empty:", "orange", "too few subjects"),
+    "too few": (":material/hourglass_empty:", "orange", "too few {unit}s"),
 }
 """How a statement begins to the sign, colour and words of its badge."""
+
+CORRECT = {
+    "eeg": ("Trials correct", "Share of all test trials that were classified correctly."),
+    "vision": ("Images correct", "Share of all test images that were classified correctly."),
+    "hierarchy": ("Branch kept", "Share of nodes whose nearest other node is of their branch."),
+}
+"""Name and meaning of the column of accuracies, by wing."""
+
+COUNTED = {
+    "eeg": "Test trials of all folds and seeds",
+    "vision": "Test images of all seeds",
+    "hierarchy": "Nodes of all seeds by the branch of their nearest other node",
+}
+"""What a confusion matrix counts, by wing."""
 
 FAMILIES = {
     "twin": "Hyperbolic against its Euclidean twin",
@@ -157,9 +171,9 @@ def _comparison(
 def verdict(result: PairedResult) -> tuple[str, str, str]:
     """Return sign, colour and words of what a comparison found, as its statement says it."""
     said = statement_of(result)
-    for start, look in VERDICTS.items():
+    for start, (icon, color, words) in VERDICTS.items():
         if said.startswith(start):
-            return look
+            return icon, color, words.format(unit=result.unit)
     return VERDICTS["no evidence"]
 
 

@@ -22,6 +22,7 @@ from hypeeg_app.launching import (
     twin_for,
 )
 from hypeeg_app.manifest_card import show_manifest
+from hypeeg_app.screen import columns
 
 KINDS = {"eeg": "EEG", "vision": "Images", "hierarchy": "Taxonomies"}
 CURVATURE = ("curvature", "c", "sharpness")
@@ -72,7 +73,7 @@ def show_data(form: Form) -> None:
     heading(":material/database:", "Data")
     with st.container(border=True):
         key = f"launch-kind-{st.session_state[ROUND_KEY]}"
-        left, right = st.columns([2, 3])
+        left, right = columns([2, 3], "launch-data", "part")
         with left:
             st.segmented_control(
                 "Kind of run",

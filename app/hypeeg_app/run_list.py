@@ -35,6 +35,14 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def about(seconds: float | None) -> str:
+    """Write a duration that is a guess: without seconds where it is long."""
+    if seconds is not None and 600 <= seconds < 3600:
+        return f"≈ {round(seconds / 60)} min"
+    text = duration(seconds)
+    return text if text == "–" else f"≈ {text}"
+
+
 def best_of(run: Run) -> tuple[str, float] | None:
     """Return the best pipeline and its score, None where no score can be read."""
     try:
@@ -107,12 +115,12 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
                 "Run": run.name,
                 "State": f"{STATE_SIGNS.get(run.state, '')} {run.state}".strip(),
                 "Progress": 100.0 * run.progress,
+                "Left": None if run.remaining is None else about(run.remaining),
                 "Data set": run.dataset or None,
                 "Kind": kind_of(run) or None,
                 "Best score": None if best is None else best[1],
                 "Best pipeline": None if best is None else best[0],
                 "Took": duration(run.elapsed),
-                "Left": None if run.remaining is None else f"≈ {duration(run.remaining)}",
                 "Started": run.started,
                 "Sweep": run.sweep or None,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,21 @@ import streamlit as st
 from hypeeg.experiments.store import RecordError, describe
 from hypeeg.experiments.sweep_index import SweepInfo, list_sweeps, points_table
 from hypeeg_app import actions
-from hypeeg_app.run_list import duration
+from hypeeg_app.deleting import request_deletion
+from hypeeg_app.performing import perform
+from hypeeg_app.run_list import about, duration
 from hypeeg_app.runs import Run
+from hypeeg_app.screen import Color
 
 MAX_FAILURES = 20
-TILE_WIDTH = 200
+TILE_WIDTH = 235
+_SWEEP_KEY, _SWEEP_OF_KEY = "sweep", "sweep-of-run"
+_SWEEP_COLORS: dict[str, Color] = {
+    "running": "blue",
+    "done": "green",
+    "failed": "red",
+    "incomplete": "orange",
+}
 QUIET_SECONDS = 120
 """A run that reads data writes no status for a while; beyond this it is worth a word."""
 
@@ -85,7 +95,7 @@ def going_on(run: Run) -> None:
         "Folds": f"{run.n_finished} / {run.n_tasks}",
         "Failed": f"{run.n_failed}",
         "Elapsed": duration(run.elapsed),
-        "Left": "–" if run.remaining is None else f"≈ {duration(run.remaining)}",
+        "Left": about(run.remaining),
     }
     # In a row that wraps: columns would cut the figures off where the window is narrow.
     with st.container(horizontal=True):
@@ -116,33 +126,51 @@ def show_failures(failures: Sequence[dict[str, Any]], opened: bool = False) -> N
             st.caption(f"and {len(by_words) - MAX_FAILURES} other reasons in folds.jsonl")
 
 
-def show_sweeps(root: Path, perform: Callable[[list[Callable[[], None]]], None]) -> None:
-    """Show the sweeps of a folder: how far they are, and the score of each point."""
+def show_sweeps(root: Path, run: Run) -> None:
+    """Show the sweeps of a folder: how far they are, and the score of each point.
+
+    That of the chosen run is shown first.
+    """
     sweeps = list_sweeps(root)
     if not sweeps:
         return
+    names = [sweep.name for sweep in sweeps]
+    if st.session_state.get(_SWEEP_KEY) not in names:
+        st.session_state.pop(_SWEEP_KEY, None)
+    anew = _SWEEP_KEY not in st.session_state or st.session_state.get(_SWEEP_OF_KEY) != run.name
+    if anew and run.sweep in names:
+        st.session_state[_SWEEP_KEY] = run.sweep
+    st.session_state[_SWEEP_OF_KEY] = run.name
     with st.expander(
-        f"{len(sweeps)} sweep{'s' if len(sweeps) > 1 else ''}", icon=":material/grid_view:"
+        f"{len(sweeps)} sweep{'s' if len(sweeps) > 1 else ''}",
+        icon=":material/grid_view:",
+        expanded=run.sweep in names,
     ):
-        names = [sweep.name for sweep in sweeps]
-        name = st.selectbox("Sweep", names, key="sweep")
-        _show_sweep(sweeps[names.index(name)], root, perform)
+        name = st.selectbox("Sweep", names, key=_SWEEP_KEY)
+        _show_sweep(sweeps[names.index(name)], root)
 
 
-def _show_sweep(
-    sweep: SweepInfo, root: Path, perform: Callable[[list[Callable[[], None]]], None]
-) -> None:
+def _show_sweep(sweep: SweepInfo, root: Path) -> None:
     if not sweep.points:
         st.error(f"{sweep.path / 'sweep.json'} cannot be read.", icon=":material/broken_image:")
+        _offer_deletion(sweep)
         return
     counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
     starting = actions.attempt_of(sweep.path)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(sweep.state, color="green" if sweep.state == "done" else "blue")
+        st.badge(sweep.state, color=_SWEEP_COLORS[sweep.state])
         st.caption(f"{len(sweep.points)} points: {counts}", width="content")
+        waiting = starting is not None and starting.alive
         idle = sweep.state in ("incomplete", "failed")
-        if idle and st.button("Go on with the sweep", key="sweep-resume"):
+        if idle and st.button(
+            "Go on with the sweep",
+            icon=":material/play_circle:",
+            key="sweep-resume",
+            disabled=waiting,
+        ):
             perform([lambda: actions.resume(sweep.path, root)])
+        if sweep.state != "running":
+            _offer_deletion(sweep, waiting)
     if starting is not None and not starting.alive:
         st.error("It could not go on. Its process said:", icon=":material/error:")
         st.code(starting.words or "nothing", language=None)
@@ -167,3 +195,14 @@ def _show_sweep(
         on_click="ignore",
         key="sweep-csv",
     )
+
+
+def _offer_deletion(sweep: SweepInfo, waiting: bool = False) -> None:
+    if st.button(
+        "Delete the sweep …",
+        icon=":material/delete:",
+        key="sweep-delete",
+        disabled=waiting,
+        help="The sweep with all its runs; asks first.",
+    ):
+        request_deletion([sweep.path])

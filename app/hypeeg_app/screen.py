@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ REQUEST_KEY = "requested-run"
 PICTURE_KEY = "picture-format"
 """Session entry: what the camera button of every figure saves, ``"svg"`` or ``"png"``."""
 
+Size = Literal["slider", "tile", "card", "part", "figure"]
 Color = Literal["green", "blue", "orange", "red", "gray"]
 
 _STATES: dict[str, tuple[str, Color, str]] = {
@@ -26,6 +28,43 @@ _STATES: dict[str, tuple[str, Color, str]] = {
     "interrupted": (":material/power_off:", "orange", "Its process is gone."),
     "unreadable": (":material/broken_image:", "gray", "The folder cannot be read."),
 }
+
+
+# Least widths of columns that may stand under each other, in rem; Streamlit itself lets columns
+# shrink until nothing in them can be read, as long as the window is wider than a telephone.
+_LEAST: dict[Size, int] = {"slider": 7, "tile": 9, "card": 12, "part": 15, "figure": 20}
+_STYLE = """
+.stMainBlockContainer {padding: 4rem clamp(1rem, 4vw, 5rem)}
+[class*="st-key-wrap-"] > * > .stHorizontalBlock {flex-wrap: wrap}
+""" + "".join(
+    f'[class*="st-key-wrap-{size}-"] > * > .stHorizontalBlock > .stColumn '
+    f"{{min-width: min(100%, {least}rem)}}\n"
+    for size, least in _LEAST.items()
+)
+
+
+def use_style() -> None:
+    """Set what all pages look like beyond the theme; once, by the main script."""
+    st.html(f"<style>{_STYLE}</style>")
+
+
+def columns(spec: int | Sequence[int], key: str, size: Size, **options: Any) -> list[Any]:
+    """Return columns that go under each other where the window is narrow.
+
+    Parameters
+    ----------
+    spec : int or sequence of int
+        As of ``st.columns``.
+    key : str
+        Name, unique on the page.
+    size : {"slider", "tile", "card", "part", "figure"}
+        What they hold, which sets their least width: a slider, a number, a few words, a part of
+        the page, a figure that needs its width.
+    **options
+        For ``st.columns``.
+    """
+    with st.container(key=f"wrap-{size}-{key}"):
+        return list(st.columns(spec, **options))
 
 
 def choose_run() -> None:
@@ -140,6 +179,8 @@ def chart(figure: Any, key: str, alt: str, **options: Any) -> Any:
         config={
             "displaylogo": False,
             "scrollZoom": options.pop("zoom", False),
+            # By default the buttons show while the figure is pointed at.
+            "displayModeBar": options.pop("bar", "hover"),
             "modeBarButtonsToRemove": ["autoScale2d", "zoom2d"],
             "toImageButtonOptions": {
                 "format": st.session_state.get(PICTURE_KEY, "svg"),

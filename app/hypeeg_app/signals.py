@@ -16,8 +16,8 @@ from hypeeg.experiments.trial_signals import TrialSignals, load_signals
 
 SIGNALS_SECONDS = 300
 UMAP_SECONDS = 300
-UMAP_POINTS = 3000
-"""The distances of more points would not fit into the memory of a laptop's process."""
+UMAP_LEAST, UMAP_POINTS = 10, 20_000
+"""Of fewer trials UMAP makes nothing; of more than the second, evenly chosen ones are shown."""
 
 UMAP_WORKER = Path(__file__).with_name("umap_worker.py")
 
@@ -63,7 +63,7 @@ def umap_rows(n: int) -> np.ndarray:
 
 
 @st.cache_data(show_spinner=False, max_entries=12)
-def umap_points(key: Any, n_neighbors: int, _x: np.ndarray, _c: np.ndarray | None) -> np.ndarray:
+def umap_points(key: Any, n_neighbors: int, _x: np.ndarray, _c: float | None) -> np.ndarray:
     """Return points of the plane whose neighbours are those in the space; `key` says which.
 
     Raises
@@ -74,8 +74,9 @@ def umap_points(key: Any, n_neighbors: int, _x: np.ndarray, _c: np.ndarray | Non
     with tempfile.TemporaryDirectory(prefix="hypeeg-umap-") as folder:
         request, out = Path(folder) / "request.npz", Path(folder) / "points.npy"
         np.savez(request, x=_x, **({} if _c is None else {"c": _c}))
-        command = [sys.executable, str(UMAP_WORKER), str(request), str(out), str(int(n_neighbors))]
-        _run(command, UMAP_SECONDS)
+        # -P: the app's modules must not hide modules of the same names from numba and others.
+        command = [sys.executable, "-P", str(UMAP_WORKER)]
+        _run([*command, str(request), str(out), str(int(n_neighbors))], UMAP_SECONDS)
         points: np.ndarray = np.load(out, allow_pickle=False)
         return points
 

@@ -37,7 +37,7 @@ def show_statements(
             n = own[0].family_size
             family_words = f"the {n} tests" if n > 1 else "the one test"
             st.caption(
-                "Wilcoxon signed-rank test with subjects as units; p_Holm is corrected for "
+                f"Wilcoxon signed-rank test with {own[0].unit}s as units; p_Holm is corrected for "
                 f"{family_words} of this family. [ ]: 95 % bootstrap interval."
             )
 
@@ -68,6 +68,6 @@ def _figure(results: Sequence[PairedResult], score: str, key: str) -> None:
     )
     chart(figure, f"differences-{key}", f"Mean difference in {score} of each comparison")
     st.caption(
-        f"Mean difference over subjects with its 95 % interval. Filled: p_Holm below 0.05. "
-        f"The grey band, ±{results[0].rope:g}, counts as practically equal."
+        f"Mean difference over {results[0].unit}s with its 95 % interval. Filled: p_Holm below "
+        f"0.05. The grey band, ±{results[0].rope:g}, counts as practically equal."
     )

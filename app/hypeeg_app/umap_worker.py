@@ -7,31 +7,55 @@ from pathlib import Path
 
 import numpy as np
 
+from hypeeg.viz.disk import distances
 
-def all_distances(x: np.ndarray, c: np.ndarray | None) -> np.ndarray:
-    """Return the distances of all pairs: hyperbolic ones where there is a curvature.
+_ROWS = 256
+
+
+def nearest_neighbours(x: np.ndarray, c: float | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest points of every point and their distances, itself first.
 
     Parameters
     ----------
     x : ndarray, shape (n, d)
         Space parts, or plain vectors.
-    c : ndarray, shape (n,), or None
-        Curvature magnitude of each point.
+    c : float or None
+        Curvature magnitude; None for plain vectors.
+    k : int
+        How many, the point itself among them; at most n.
 
     Returns
     -------
-    ndarray of float32, shape (n, n)
-        Of points of curvature -1: in units of ``1/sqrt(c)``.
-    """
-    from hypeeg.viz.disk import distances
+    neighbours : ndarray of int, shape (n, k)
+    distances : ndarray of float32, shape (n, k)
+        In the space, growing along each row.
 
-    y = np.asarray(x, dtype=float)
-    if c is not None:
-        y = y * np.sqrt(np.asarray(c, dtype=float))[:, None]
-    found = np.empty((len(y), len(y)), dtype=np.float32)
-    for row, point in enumerate(y):
-        found[row] = np.linalg.norm(y - point, axis=1) if c is None else distances(y, point, 1.0)
-    return found
+    Notes
+    -----
+    All pairs are looked at, a few rows at a time: 20,000 points need no matrix of all distances.
+    The product of two points orders them, but cancels where they are near; twice the neighbours
+    are therefore measured without cancellation.
+    """
+    x = np.asarray(x, dtype=float)
+    n, k = len(x), min(k, len(x))
+    square = np.sum(x * x, axis=1)
+    time = None if c is None else np.sqrt(1.0 / c + square)
+    near, apart = np.empty((n, k), dtype=int), np.empty((n, k), dtype=np.float32)
+    n_measured = min(n, 2 * k + 10)
+    for start in range(0, n, _ROWS):
+        rows = np.arange(start, min(n, start + _ROWS))
+        order = -(x[rows] @ x.T)
+        order += 0.5 * square if time is None else np.outer(time[rows], time)
+        order[rows - start, rows] = -np.inf
+        candidates = np.argpartition(order, n_measured - 1, axis=1)[:, :n_measured]
+        some, own = x[candidates], x[rows][:, None]
+        found = np.linalg.norm(some - own, axis=2) if c is None else distances(some, own, c)
+        # A point comes before others that are where it is.
+        found[candidates == rows[:, None]] = -1.0
+        first = np.argsort(found, axis=1, kind="stable")[:, :k]
+        near[rows] = np.take_along_axis(candidates, first, axis=1)
+        apart[rows] = np.maximum(np.take_along_axis(found, first, axis=1), 0.0)
+    return near, apart
 
 
 def main() -> int:
@@ -40,11 +64,13 @@ def main() -> int:
 
     request, out, n_neighbors = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     with np.load(request, allow_pickle=False) as file:
-        x, c = file["x"], file["c"] if "c" in file.files else None
+        x, c = file["x"].astype(float), float(file["c"]) if "c" in file.files else None
+    k = min(n_neighbors, len(x) - 1)
+    # With the neighbours given, the vectors themselves only place groups that nothing joins.
     reducer = umap.UMAP(
-        n_neighbors=min(n_neighbors, len(x) - 1), metric="precomputed", random_state=0
+        n_neighbors=k, precomputed_knn=nearest_neighbours(x, c, k), random_state=0, n_jobs=1
     )
-    np.save(out, np.asarray(reducer.fit_transform(all_distances(x, c)), dtype=float))
+    np.save(out, np.asarray(reducer.fit_transform(x), dtype=float))
     return 0
 
 

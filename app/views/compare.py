@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
-from hypeeg_app.results import comparison_of, plain, recorded
-from hypeeg_app.runs import (
-    Run,
-    UnreadableError,
-    list_runs,
-    read_run,
-    read_scores,
-    read_summary,
-    runs_root,
+from hypeeg_app.comparing import (
+    first_choice,
+    named,
+    overview,
+    paired_scores,
+    said_once,
+    short_names,
 )
+from hypeeg_app.results import comparison_of, plain, recorded
+from hypeeg_app.runs import Run, UnreadableError, list_runs, runs_root
 from hypeeg_app.screen import chart, explain_no_runs
 from hypeeg_app.statements import show_statements
 
 from hypeeg.experiments.report_figures import chance_level, safe
 from hypeeg.experiments.spec_errors import SpecError
-from hypeeg.viz import scores_figure
+from hypeeg.viz import pairs_figure
 
 REQUEST_KEY = "compare-request"
 KEPT_KEY = "compare-kept"
 MAX_RUNS = 12
+MANY_ROWS = 16
 
 
-def first_choice(runs: list[Run]) -> list[str]:
-    """Return the newest runs that are done and of the same kind on the same data set."""
-    done = [run for run in runs if run.state == "done"] or runs
-    for number, run in enumerate(done):
-        for other in done[number + 1 :]:
-            if (run.dataset, run.kind) == (other.dataset, other.kind):
-                return [run.name, other.name]
-    return [run.name for run in done[:2]]
-
-
-def choose(names: list[str], start: list[str]) -> list[str]:
+def choose(names: list[str], start: Callable[[], list[str]]) -> list[str]:
     """Show the choice of runs; return the chosen ones."""
     if REQUEST_KEY in st.session_state:
         st.session_state["compare"] = st.session_state.pop(REQUEST_KEY)[:MAX_RUNS]
     elif "compare" not in st.session_state:
         # Streamlit forgets a widget while another page is shown.
-        st.session_state["compare"] = st.session_state.get(KEPT_KEY) or start
+        st.session_state["compare"] = st.session_state.get(KEPT_KEY) or start()
     still = [name for name in st.session_state["compare"] if name in names]
     st.session_state["compare"] = still
     chosen = st.multiselect(
@@ -57,46 +50,18 @@ def choose(names: list[str], start: list[str]) -> list[str]:
     return chosen
 
 
-def overview(runs: list[Run]) -> pd.DataFrame:
-    """Return one row a run and pipeline."""
-    rows = []
-    for run in runs:
-        try:
-            summary = read_summary(run)
-            score = run.scoring
-            if not summary.empty:
-                score = run.score_name(read_scores(run))
-        except UnreadableError as error:
-            st.warning(f"{run.name} is left out: {error}", icon=":material/broken_image:")
-            continue
-        for row in summary.to_dict("records"):
-            rows.append(
-                {
-                    "Run": run.name,
-                    "Data set": run.dataset,
-                    "Kind": run.kind.replace("_", " "),
-                    "Pipeline": row["pipeline"],
-                    "Score": score,
-                    "Mean": row["mean"],
-                    "± std": row["std"],
-                    "Accuracy": row["accuracy"],
-                    "Fit time": row["fit_time"],
-                    "Learned c": row["curvature"],
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def show_overview(table: pd.DataFrame) -> None:
+def show_overview(table: pd.DataFrame, runs: list[Run]) -> None:
     """Show every pipeline of every run."""
     number = st.column_config.NumberColumn(format="%.3f")
+    shown, words = said_once(table)
+    if words:
+        st.caption(" · ".join(words))
     st.dataframe(
-        table,
+        shown.assign(Run=shown["Run"].map(short_names(runs))),
         hide_index=True,
         placeholder="–",
-        height="auto" if len(table) <= 12 else 460,
+        height="content" if len(table) <= MANY_ROWS else 460,
         column_config={
-            "Run": st.column_config.TextColumn(width=250),
             **dict.fromkeys(("Mean", "± std", "Accuracy", "Learned c"), number),
             "Fit time": st.column_config.NumberColumn(format="%.2f s"),
         },
@@ -159,30 +124,18 @@ def show_pair(runs: list[Run]) -> None:
     if found.notes:
         with st.expander("What differs between the runs", icon=":material/info:", expanded=True):
             st.markdown("\n".join(f"- {plain(note)}" for note in found.notes))
-    table, joined = both_scores(first, second, [(r.other, r.pipeline) for r in found.results])
+    table = paired_scores(first, second, [(r.other, r.pipeline) for r in found.results])
     if not table.empty:
-        chance = chance_level(score, int(table["n_classes"].max()))
-        figure = scores_figure(table, chance, twins=joined, score_name=score)
+        short = short_names([first, second])
+        figure = pairs_figure(
+            table.assign(pair=table["pair"].map(safe)),
+            chance_level(score, int(table["n_classes"].max())),
+            names=(f"A: {safe(short[first.name])}", f"B: {safe(short[second.name])}"),
+            score_name=score,
+        )
         chart(figure, "compare-scores", f"{score} of both runs, same sessions joined")
         st.caption("Common folds only. Lines join what is the same session in both runs.")
     show_statements(found.results, score, "compare", heading=False)
-
-
-def both_scores(
-    first: Run, second: Run, names: list[tuple[str, str]]
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the scores of common folds, pipelines named as in the comparison, and their pairs."""
-    parts, joined = [], {}
-    keys = ["subject", "session", "fold", "seed"]
-    a, b = (recorded(run.path).scores for run in (first, second))
-    for in_a, in_b in names:
-        own = a[a["pipeline"] == in_a.removesuffix(" [A]")]
-        other = b[b["pipeline"] == in_b.removesuffix(" [B]")]
-        common = own[keys].merge(other[keys], on=keys).drop_duplicates()
-        for part, name in ((own, in_a), (other, in_b)):
-            parts.append(part.merge(common, on=keys).assign(pipeline=safe(name)))
-        joined[safe(in_a)] = safe(in_b)
-    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()), joined
 
 
 st.title("Compare", anchor=False)
@@ -190,18 +143,18 @@ listed = [run for run in list_runs(runs_root()) if run.state != "unreadable"]
 if not listed:
     explain_no_runs(runs_root())
     st.stop()
-by_name = {run.name: run for run in listed}
-picked = choose(list(by_name), first_choice(listed))
-chosen_runs = [run for run in (read_run(by_name[name].path) for name in picked)
-               if run.state != "unreadable"]  # fmt: skip
+names = [run.name for run in listed]
+chosen_runs = list(named(listed, choose(names, lambda: first_choice(listed))))
 if not chosen_runs:
     st.info("Choose runs above, two or more.", icon=":material/compare:")
     st.stop()
-rows = overview(chosen_runs)
+rows, left_out = overview(chosen_runs)
+for name, why in left_out.items():
+    st.warning(f"{name} is left out: {why}", icon=":material/broken_image:")
 if rows.empty:
     st.info("None of these runs has a score yet.", icon=":material/hourglass_empty:")
     st.stop()
-show_overview(rows)
+show_overview(rows, chosen_runs)
 scored = [run for run in chosen_runs if run.name in set(rows["Run"])]
 if len(scored) < 2:
     st.info("Choose a second run with scores to compare fold by fold.", icon=":material/compare:")

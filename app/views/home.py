@@ -15,7 +15,7 @@ from hypeeg_app.launching import (
     start,
 )
 from hypeeg_app.runs import runs_root
-from hypeeg_app.screen import REQUEST_KEY, show_state
+from hypeeg_app.screen import REQUEST_KEY, columns, show_state
 
 import hypeeg
 from hypeeg.experiments.library import list_specs
@@ -31,7 +31,7 @@ def show_quickstart(runs: list[RunInfo]) -> None:
     """Show the button that makes the first run."""
     text = shipped_text(QUICKSTART)
     with st.container(border=True):
-        words, button = st.columns([3, 1], vertical_alignment="center")
+        words, button = columns([3, 1], "home-quickstart", "card", vertical_alignment="center")
         with words:
             st.markdown("##### Quickstart")
             plan = plan_of(text, str(runs_root()))
@@ -84,7 +84,8 @@ def show_contents(runs: list[RunInfo]) -> None:
             "Move points in the disk, change the curvature, see what an optimiser step does.",
         ),
     )
-    for column, (page, label, count, icon, words) in zip(st.columns(4), cards, strict=True):
+    places = columns(4, "home-contents", "card")
+    for column, (page, label, count, icon, words) in zip(places, cards, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.page_link(page, label=f"**{label}**", icon=icon)
             if count is not None:
@@ -115,7 +116,7 @@ def show_runs(runs: list[RunInfo]) -> None:
 def show_run(run: RunInfo) -> None:
     """Show one run on one line."""
     with st.container(border=True):
-        name, state, score, button = st.columns([4, 3, 4, 2], vertical_alignment="center")
+        name, state, score, button = st.columns([4, 3, 3, 2], vertical_alignment="center")
         title = str(run.status.get("name") or run.name)
         details = " · ".join(filter(None, (run.dataset, ago(run.created) if run.created else "")))
         name.markdown(f"**{title}**  \n:small[:gray[{details}]]")

@@ -26,6 +26,7 @@ from hypeeg_app.launching import (
 )
 from hypeeg_app.run_form import show_form, suggestions
 from hypeeg_app.runs import runs_root
+from hypeeg_app.screen import columns
 
 from hypeeg.experiments.library import list_specs
 from hypeeg.experiments.run_index import list_runs
@@ -69,7 +70,7 @@ def take_away(path: Path) -> None:
 def show_sources() -> None:
     """Show where a run file may come from."""
     with st.expander("Start from …", icon=":material/folder_open:"):
-        shipped, uploaded, earlier = st.columns(3, gap="medium")
+        shipped, uploaded, earlier = columns(3, "launch-sources", "card", gap="medium")
         with shipped:
             st.selectbox(
                 "A run file of hypeeg",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 from hypeeg_app.results import (
+    CORRECT,
+    COUNTED,
     TABLES,
     comparisons,
     further_measures,
@@ -21,10 +23,11 @@ from hypeeg_app.runs import (
     read_summary,
     stamp_of,
 )
-from hypeeg_app.screen import PICTURE_KEY, chart, chosen_run, page_header
+from hypeeg_app.screen import PICTURE_KEY, chart, chosen_run, columns, page_header
 from hypeeg_app.statements import show_statements
 
 from hypeeg.experiments import report
+from hypeeg.experiments.cautions import cautions
 from hypeeg.experiments.measures import learning_curve
 from hypeeg.experiments.report_figures import MAX_SESSIONS, chance_level, safe
 from hypeeg.viz import (
@@ -68,15 +71,16 @@ def escaped(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: [safe(value) for value in table[name]] for name in names})
 
 
-def show_summary(summary: pd.DataFrame, score: str) -> None:
+def show_summary(summary: pd.DataFrame, score: str, wing: str) -> None:
     """Show one row a pipeline."""
+    correct, meaning = CORRECT.get(wing, CORRECT["eeg"])
     low, high = summary["accuracy_low"], summary["accuracy_high"]
     shown = pd.DataFrame(
         {
             "Pipeline": summary["pipeline"],
             score: summary["mean"],
             "± std": summary["std"],
-            "Trials correct": summary["accuracy"],
+            correct: summary["accuracy"],
             "95 % interval": [f"{a:.2f} – {b:.2f}" for a, b in zip(low, high, strict=True)],
             "Fit time": summary["fit_time"],
             "Learned c": [
@@ -95,11 +99,9 @@ def show_summary(summary: pd.DataFrame, score: str) -> None:
         column_config={
             score: st.column_config.NumberColumn(format="%.3f", help=f"Mean over {spread}."),
             "± std": st.column_config.NumberColumn(format="%.3f", help=f"Over {spread}."),
-            "Trials correct": st.column_config.NumberColumn(
-                format="%.3f", help="Share of all test trials that were classified correctly."
-            ),
+            correct: st.column_config.NumberColumn(format="%.3f", help=meaning),
             "95 % interval": st.column_config.TextColumn(
-                help="Wilson interval of the share of trials that were classified correctly."
+                help="Wilson interval of the share in the column before it."
             ),
             "Fit time": st.column_config.NumberColumn(format="%.2f s", help="Median of the folds."),
             "Learned c": st.column_config.TextColumn(
@@ -145,10 +147,10 @@ def show_scores(run: Run, scores: pd.DataFrame) -> None:
     """Show the summary, what was compared, every session, and the learning curve."""
     summary, score = read_summary(run), run.score_name(scores)
     chance = chance_level(score, int(scores["n_classes"].max()))
-    show_summary(summary, score)
-    cautions = report.cautions(scores, score)
+    show_summary(summary, score, run.wing)
+    said = cautions(scores, score)
     with st.expander("What to keep in mind", icon=":material/lightbulb:", expanded=True):
-        st.markdown("\n".join(f"- {caution}" for caution in cautions))
+        st.markdown("\n".join(f"- {caution}" for caution in said))
     show_dots(run, scores, score, chance)
     show_statements(comparisons(run), score, run.name)
     curve = learning_curve(scores)
@@ -226,16 +228,16 @@ def show_confusion(run: Run) -> None:
     )
     n_classes = table["y_true"].nunique()
     wide = n_classes > MANY_CLASSES
-    columns = st.columns(1 if wide else 2)
+    places = columns(1 if wide else 2, "confusion", "figure")
     for number, name in enumerate(picked):
         own = escaped(table[table["pipeline"] == name])
-        with columns[number % len(columns)]:
+        with places[number % len(places)]:
             chart(
                 confusion_figure(own, title=safe(name), height=min(900, 300 + 26 * n_classes)),
                 f"confusion-{number}",
                 f"Confusion matrix of {name}",
             )
-    st.caption("Test trials of all folds and seeds, as shares of the true class.")
+    st.caption(f"{COUNTED.get(run.wing, COUNTED['eeg'])}, as shares of the true class.")
     classes = read_table(run, "per_class")
     if picked and not classes.empty:
         with st.expander("By class", icon=":material/category:"):
@@ -292,7 +294,7 @@ def cached_report(path: object, stamps: object, _run: Run) -> bytes:
 
 def show_export(run: Run) -> None:
     """Offer pictures, tables and the report."""
-    left, right = st.columns(2, gap="large")
+    left, right = columns(2, "export", "part", gap="large")
     with left:
         st.subheader("Report", anchor=False)
         st.markdown(
@@ -335,10 +337,10 @@ def show_export(run: Run) -> None:
         st.subheader("Tables", anchor=False)
         st.markdown("CSV with every column and digit, as they lie in the run folder.")
         found = [name for name in TABLES if (run.path / f"{name}.csv").is_file()]
-        columns = st.columns(2)
+        places = columns(2, "tables", "tile")
         for number, name in enumerate(found):
             path = run.path / f"{name}.csv"
-            columns[number % 2].download_button(
+            places[number % 2].download_button(
                 name.replace("_", " "),
                 # Read when asked for: a page must not wait for files nobody wants.
                 path.read_bytes,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
 
 import streamlit as st
 from hypeeg_app import actions
+from hypeeg_app.deleting import ask_if_requested, request_deletion
+from hypeeg_app.performing import perform, show_said
 from hypeeg_app.run_list import SORTS, STATES, chosen_of, duration, kind_of, table_of
 from hypeeg_app.run_screens import TILE_WIDTH, explain_state, going_on, show_failures, show_sweeps
 from hypeeg_app.runs import (
@@ -32,8 +33,6 @@ from hypeeg_app.screen import (
 from hypeeg.experiments.report import format_number
 
 SECONDS_BUSY, SECONDS_IDLE = 2.0, 5.0
-SAID_KEY = "runs-said"
-DELETE_KEY = "runs-delete"
 COMPARE_KEY = "compare-request"
 PAGES = (
     ("views/results.py", "Results", ":material/monitoring:"),
@@ -122,7 +121,7 @@ def live_table(chosen: Run, passed: dict[str, object], several: bool, seen: list
         selection_mode="multi-row" if several else "single-row",
         selection_default={"selection": {"rows": [] if several else position}},
         column_config={
-            "Run": st.column_config.TextColumn(width=250),
+            "Run": st.column_config.TextColumn(width=235),
             "State": st.column_config.TextColumn(width=95),
             "Progress": st.column_config.ProgressColumn(
                 format="%d%%", min_value=0, max_value=100, width=90
@@ -169,66 +168,13 @@ def show_bulk(picked: list[Run]) -> None:
             st.session_state[COMPARE_KEY] = [run.name for run in picked]
             st.switch_page("views/compare.py")
         if idle and st.button(f"Delete {len(idle)} …", icon=":material/delete:", key="bulk-delete"):
-            st.session_state[DELETE_KEY] = [str(run.path) for run in idle]
-            st.rerun()
+            request_deletion([run.path for run in idle])
 
 
 def can_go_on(run: Run) -> bool:
     """Whether folds are missing that another process could do."""
     over = run.state in ("failed", "interrupted", "cancelled") and run.elsewhere is None
     return over and (run.n_missing > 0 or not run.n_tasks)
-
-
-def perform(tasks: list[Callable[[], None]]) -> None:
-    """Do what was asked for, remember what could not be done, and draw the page anew."""
-    problems = []
-    for task in tasks:
-        try:
-            task()
-        except actions.ActionError as error:
-            problems.append(str(error))
-    if problems:
-        st.session_state[SAID_KEY] = ("error", "\n\n".join(problems))
-    st.rerun()
-
-
-def show_said() -> None:
-    """Show once what the last action came to."""
-    kind, text = st.session_state.pop(SAID_KEY, ("", ""))
-    if kind == "error":
-        st.error(text, icon=":material/error:")
-    elif kind:
-        st.success(text, icon=":material/check:")
-
-
-def keep_all() -> None:
-    """Forget the question about deleting."""
-    st.session_state.pop(DELETE_KEY, None)
-
-
-@st.dialog("Delete for good?", icon=":material/delete:", on_dismiss=keep_all)
-def ask_to_delete(runs: list[Run]) -> None:
-    """Ask before anything is removed."""
-    many = len(runs) != 1
-    st.markdown(
-        f"{len(runs)} run folder{'s' if many else ''} with scores, embeddings and networks will be "
-        "removed. This cannot be undone."
-    )
-    st.code(
-        "\n".join(run.name for run in runs), language=None, height=min(400, 30 * len(runs) + 40)
-    )
-    with st.container(horizontal=True):
-        label = f"Delete {len(runs)} runs" if many else "Delete this run"
-        if st.button(label, type="primary", icon=":material/delete:", key="delete-yes"):
-            removed, refused = actions.delete([run.path for run in runs], runs_root())
-            keep_all()
-            done = f"Deleted: {', '.join(removed)}." if removed else ""
-            kind = "error" if refused else "done"
-            st.session_state[SAID_KEY] = (kind, "\n\n".join(filter(None, [done, *refused])))
-            st.rerun()
-        if st.button("Keep", key="delete-no"):
-            keep_all()
-            st.rerun()
 
 
 def show_actions(run: Run, n_failed: int) -> None:
@@ -276,8 +222,7 @@ def show_actions(run: Run, n_failed: int) -> None:
             and run.elsewhere is None
             and st.button("Delete …", icon=":material/delete:", key="delete", disabled=waiting)
         ):
-            st.session_state[DELETE_KEY] = [str(run.path)]
-            st.rerun()
+            request_deletion([run.path])
     if starting is not None and starting.alive:
         st.info("Going on: its process is starting.", icon=":material/hourglass_top:")
     elif starting is not None:
@@ -306,17 +251,17 @@ def show_scores(run: Run) -> None:
     with st.container(horizontal=True):
         for row in best.to_dict("records"):
             st.metric(
-                f"{row['pipeline']} · {score}",
+                row["pipeline"],
                 format_number(row["mean"]),
                 delta=None if math.isnan(row["std"]) else f"± {row['std']:.3f}",
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
                 width=TILE_WIDTH,
-                help=f"{row['pipeline']}: mean ± standard deviation over {row['spread']}.",
             )
-    if len(summary) > len(best):
-        st.caption(f"The best {len(best)} of {len(summary)} pipelines.")
+    over = " and ".join(dict.fromkeys(best["spread"]))
+    of = f"; the best {len(best)} of {len(summary)} pipelines" if len(summary) > len(best) else ""
+    st.caption(f"{score}: mean ± standard deviation over {over}{of}.")
 
 
 def show_run(run: Run) -> None:
@@ -361,9 +306,7 @@ if not runs:
     explain_no_runs(runs_root())
     st.stop()
 chosen = chosen_run()
-condemned = [run for run in runs if str(run.path) in st.session_state.get(DELETE_KEY, [])]
-if condemned:
-    ask_to_delete(condemned)
+ask_if_requested(runs_root())
 given = filters(runs)
 pick_several = st.toggle(
     "Choose several", key="runs-several", help="To cancel, go on with, compare or delete together."
@@ -371,5 +314,5 @@ pick_several = st.toggle(
 active = any(run.going_on for run in runs)
 polling = st.fragment(live_table, run_every=SECONDS_BUSY if active else SECONDS_IDLE)
 polling(chosen, given, pick_several, stand(runs))
-show_sweeps(runs_root(), perform)
+show_sweeps(runs_root(), chosen)
 show_run(chosen)

@@ -9,7 +9,7 @@ from hypeeg.eeg.lock import read_lock
 from hypeeg.eeg.lock import sha256 as sha256
 from hypeeg.eeg.manifest import Manifest
 from hypeeg.eeg.own_data import own_root, own_subject_files
-from hypeeg.eeg.paths import DATA_VARIABLE
+from hypeeg.eeg.paths import DATA_VARIABLE, mne_setting
 
 _EDF_FIXED_HEADER = 256
 _EDF_SIGNAL_HEADER = 256
@@ -26,12 +26,10 @@ def storage_root(manifest: Manifest) -> Path:
     """
     if manifest.own is not None:
         return own_root(manifest.own)
-    import mne
-
     if manifest.files is None:
         raise ValueError(f"{manifest.name} is not read from files")
-    found = mne.get_config(f"MNE_DATASETS_{manifest.files.sign.upper()}_PATH")
-    found = found or mne.get_config("MNE_DATA") or "~/mne_data"
+    found = mne_setting(f"MNE_DATASETS_{manifest.files.sign.upper()}_PATH")
+    found = found or mne_setting("MNE_DATA") or "~/mne_data"
     return Path(found).expanduser()
 
 

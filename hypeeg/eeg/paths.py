@@ -7,6 +7,7 @@ both the user's configuration and the network out of it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -80,12 +81,42 @@ def keep_mne_config_unwritten() -> None:
 
     Otherwise MOABB would store the same folder in the user's MNE configuration file.
     """
-    import mne
-
-    if mne.get_config("MNE_DATA") is None:
+    if mne_setting("MNE_DATA") is None:
         folder = Path.home() / "mne_data"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["MNE_DATA"] = str(folder)
+
+
+def mne_setting(key: str) -> str | None:
+    """Return what ``mne.get_config`` does, without MNE: the environment first, then its file.
+
+    Parameters
+    ----------
+    key : str
+        Name of the setting.
+
+    Returns
+    -------
+    str or None
+        None if neither tells.
+    """
+    if key in os.environ:
+        return os.environ[key]
+    home = os.environ.get("_MNE_FAKE_HOME_DIR")
+    if home is None and os.name == "nt":
+        roaming = os.environ.get("APPDATA")
+        home = roaming if roaming and Path(roaming, ".mne").is_dir() else os.getenv("USERPROFILE")
+    elif home is None and os.environ.get("MNE_DONTWRITE_HOME") == "true":
+        return None
+    file = Path(home or "~").expanduser() / ".mne" / "mne-python.json"
+    try:
+        value = json.loads(file.read_text(encoding="utf-8")).get(key)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        logger.warning("%s cannot be read (%s); mend or remove it", file, error)
+        return None
+    return None if value is None else str(value)
 
 
 def cache_folder() -> Path:

@@ -1,19 +1,26 @@
 """Where EEG sensors lie on the head, flattened into a plane for pictures.
 
 Names are looked up in MNE's template montages; sensors that a template does not know are placed
-by the positions that the recording carries.
+by the positions that the recording carries.  ``python -m hypeeg.eeg.positions MONTAGE ...`` writes
+templates as JSON, for a process that does without MNE.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 DEFAULT_MONTAGE = "standard_1005"
+Template = Mapping[str, Sequence[float]]
+"""Place of each sensor in the plane, by its name in lower case."""
+
 # Sensors of the line around the head from Fpz over the ears to Oz: the rim of the picture.
 _RIM = ("Fpz", "T7", "T8", "Oz")
 # Fewer sensors than this, often of one region, do not say where the middle of the head is.
@@ -44,7 +51,10 @@ class SensorPositions:
 
 
 def sensor_positions(
-    names: Sequence[str], montage: str | None = None, recorded: np.ndarray | None = None
+    names: Sequence[str],
+    montage: str | None = None,
+    recorded: np.ndarray | None = None,
+    template_of: Callable[[str], Template | None] | None = None,
 ) -> SensorPositions:
     """Find sensors in a template montage, or place them as a recording says.
 
@@ -58,14 +68,17 @@ def sensor_positions(
     recorded : ndarray, shape (n_sensors, 3) or None
         Positions in the recording; NaN or zero where it has none. Used if they are more than the
         template knows.
+    template_of : callable, optional
+        What to look montages up with, :func:`read_template` by default, which loads MNE.
 
     Returns
     -------
     SensorPositions
     """
-    template = _template(montage) if montage else None
+    look_up = template_of or read_template
+    template = look_up(montage) if montage else None
     known_montage = montage if template is not None else None
-    template = template or _template(DEFAULT_MONTAGE) or {}
+    template = template or look_up(DEFAULT_MONTAGE) or {}
     points = np.full((len(names), 2), np.nan)
     for row, name in enumerate(names):
         points[row] = template.get(name.strip().lower().rstrip("."), (np.nan, np.nan))
@@ -116,9 +129,20 @@ def _middle(positions: np.ndarray) -> np.ndarray:
     return middle
 
 
-@lru_cache(maxsize=8)
-def _template(montage: str) -> dict[str, tuple[float, float]] | None:
-    """Plane positions of all sensors of a montage, by lower-case name; None if it is unknown."""
+@lru_cache(maxsize=32)
+def read_template(montage: str) -> Template | None:
+    """Return where the sensors of a montage lie in the plane.
+
+    Parameters
+    ----------
+    montage : str
+        Name of a montage of MNE.
+
+    Returns
+    -------
+    mapping or None
+        None if MNE has no montage of this name.
+    """
     import mne
 
     with mne.use_log_level("ERROR"), warnings.catch_warnings():
@@ -135,3 +159,22 @@ def _template(montage: str) -> dict[str, tuple[float, float]] | None:
     if rim:
         plane = plane / np.linalg.norm(plane[rim], axis=1).mean()
     return {name.lower(): (float(x), float(y)) for name, (x, y) in zip(found, plane)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the templates of montages as JSON: name to sensors, null for an unknown one.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        Command line; None takes the process's.
+    """
+    parser = argparse.ArgumentParser(prog="python -m hypeeg.eeg.positions", description=__doc__)
+    parser.add_argument("montages", nargs="+")
+    given = parser.parse_args(arguments)
+    json.dump({name: read_template(name) for name in given.montages}, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

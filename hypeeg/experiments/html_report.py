@@ -16,6 +16,7 @@ from typing import Any
 
 import hypeeg
 from hypeeg.experiments import report
+from hypeeg.experiments.cautions import cautions
 from hypeeg.experiments.recorded import RecordedRun
 from hypeeg.experiments.report_figures import Drawn, run_figures
 from hypeeg.experiments.spec_errors import Problem, SpecError
@@ -169,7 +170,7 @@ def _tables(run: RecordedRun) -> Iterable[str]:
         if rows[1]:
             yield f"<h2>{title}</h2>{_table(*rows)}"
     yield "<h2>What to keep in mind</h2>"
-    yield _list(report.cautions(run.scores, run.scoring))
+    yield _list(cautions(run.scores, run.scoring))
 
 
 def _curve(run: RecordedRun) -> Rows:

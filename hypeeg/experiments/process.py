@@ -1,4 +1,4 @@
-"""Whose run is it, and is that process still there: what to believe of a ``status.json``.
+"""Processes of runs: started, still there, whose they are: what to believe of a ``status.json``.
 
 A run that says ``running`` is believed only if its process number, the start time of that process
 and the name of the machine all match: numbers are used again after a crash or a restart.
@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import platform
 import signal
-from collections.abc import Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +21,43 @@ Holder = Literal["alive", "gone", "elsewhere"]
 GOING_ON = ("planned", "running")
 """States that are believed only while the process of the run is there."""
 
+HYPEEG = (sys.executable, "-m", "hypeeg.cli")
+"""The command that this process runs with, which need not be the ``hypeeg`` of the path."""
+
 # The clock's idea of the boot time, and with it of start times, moves by a second or so.
 _TOLERANCE = 3.0
+
+
+def start_detached(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start ``hypeeg`` as a process that outlives this one.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments of ``hypeeg``.
+    log : Path
+        File that gets what it prints; written anew, and never through a link.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written or no process can be started.
+    """
+    # A link here would empty the file that it leads to; run folders come from other people too.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(log, flags, 0o666), "wb") as stream:
+        process = subprocess.Popen(
+            [*HYPEEG, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            # Not in the terminal's process group: Ctrl+C at the dashboard is not meant for runs.
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    # Somebody has to notice its end as long as this process lives, or it stays as a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process
 
 
 def this_host() -> str:

@@ -301,10 +301,15 @@ def remove_run(run: RunInfo, out: str | Path) -> None:
         now = read_info(path)
         if now.state in GOING_ON or now.elsewhere is not None:
             raise RecordError(f"{path}: the run is going on; nothing was removed")
-        # Under another name first: a removal that is cut off leaves no run with half its files.
-        hidden = path.with_name(f".{path.name}.removed")
-        path.rename(hidden)
-        shutil.rmtree(hidden)
+        discard_folder(path)
+
+
+def discard_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; links in it are removed, not followed."""
+    # Under another name first: a removal that is cut off leaves no run with half its files.
+    hidden = path.with_name(f".{path.name}.removed")
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _count(value: Any) -> int:

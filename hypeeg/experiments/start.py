@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +17,7 @@ from pathlib import Path
 
 from hypeeg.experiments.base_spec import slug
 from hypeeg.experiments.kinds import read_run_spec
-from hypeeg.experiments.process import process_start_time, this_host
+from hypeeg.experiments.process import process_start_time, start_detached, this_host
 from hypeeg.experiments.run_index import read_info
 from hypeeg.experiments.store import RecordError, replace_file
 
@@ -125,27 +122,17 @@ def start_run(text: str, out: str | Path = "runs") -> Start:
         folder = _new_folder(parent / STARTS, slug(name))
         file = folder / f"{slug(name)}.yaml"
         replace_file(file, text.encode("utf-8"))
-        log = (folder / "log.txt").open("wb")
+        process = start_detached(arguments(file, parent), folder / "log.txt")
     except OSError as error:
-        raise RecordError(f"{parent}: cannot be written to ({error}); choose another") from error
-    with log:
-        process = subprocess.Popen(
-            command(file, parent, sys.executable),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Not in the terminal's process group: Ctrl+C at the dashboard is not meant for runs.
-            start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-    # Somebody has to notice its end as long as this process lives, or it stays as a zombie.
-    threading.Thread(target=process.wait, daemon=True).start()
+        raise RecordError(
+            f"{parent}: cannot start a run there ({error}); choose another"
+        ) from error
     _forget_old(folder.parent)
     return Start(name, folder, parent, process.pid, process_start_time(process.pid))
 
 
-def command(file: str | Path, out: str | Path, python: str | None = None) -> list[str]:
-    """Return the command line of a run.
+def arguments(file: str | Path, out: str | Path) -> list[str]:
+    """Return the arguments of ``hypeeg`` that start a run.
 
     Parameters
     ----------
@@ -153,21 +140,21 @@ def command(file: str | Path, out: str | Path, python: str | None = None) -> lis
         Run file, or the name of one that comes with hypeeg.
     out : str or Path
         Folder of run folders.
-    python : str, optional
-        Interpreter to run hypeeg with, where the ``hypeeg`` command may not be on the path.
     """
-    first = ["hypeeg"] if python is None else [python, "-m", "hypeeg.cli"]
-    return [*first, "run", str(file), "--out", str(out)]
+    return ["run", str(file), "--out", str(out)]
 
 
 def shell_command(file: str | Path, out: str | Path) -> str:
     """Return the command line as a person may paste it into a shell."""
-    return shlex.join(command(file, out))
+    return shlex.join(["hypeeg", *arguments(file, out)])
 
 
 def _new_folder(parent: Path, name: str) -> Path:
     stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
     parent.mkdir(parents=True, exist_ok=True)
+    if parent.is_symlink():
+        # Old folders in it are removed, which must not happen elsewhere.
+        raise OSError(f"{parent} is a link; remove it")
     number = 1
     while True:
         path = parent / (stem if number == 1 else f"{stem}-{number}")

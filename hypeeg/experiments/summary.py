@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hypeeg.experiments import report
+from hypeeg.experiments.cautions import cautions
 from hypeeg.experiments.comparisons import (
     PairedResult,
     compare_all,
@@ -76,7 +77,7 @@ def closing_lines(result: RunResult) -> list[str]:
             "(tracebacks in folds.jsonl and log.txt):"
         )
         lines += [f"  {line}" for line in _failure_lines(result)]
-    lines += report.cautions(result.scores, result.scoring)
+    lines += cautions(result.scores, result.scoring)
     return lines
 
 

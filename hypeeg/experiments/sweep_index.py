@@ -6,15 +6,24 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hypeeg.experiments.process import GOING_ON
-from hypeeg.experiments.run_index import PipelineScore, RunInfo, list_runs, pipeline_scores
-from hypeeg.experiments.store import RecordError
+from hypeeg.experiments.run_index import (
+    PipelineScore,
+    RunInfo,
+    discard_folder,
+    list_runs,
+    pipeline_scores,
+    read_info,
+    removable,
+)
+from hypeeg.experiments.store import RecordError, RunFolder
 
 
 @dataclass(frozen=True)
@@ -103,9 +112,10 @@ class SweepInfo:
     @property
     def state(self) -> str:
         """``running``, ``done``, ``failed`` (nothing is left but failures) or ``incomplete``."""
-        states = {point.state for point in self.points}
-        if states & set(GOING_ON) - {"planned"}:
+        # A point that has not begun is planned too, but has no run.
+        if any(point.run is not None and point.run.state in GOING_ON for point in self.points):
             return "running"
+        states = {point.state for point in self.points}
         if states <= {"done"}:
             return "done"
         return "failed" if states <= {"done", "failed"} else "incomplete"
@@ -195,6 +205,70 @@ def locate_sweep(text: str | Path, out: str | Path = "runs") -> Path | None:
     near = [path for path in Path(out).iterdir() if path.name.startswith(str(text))]
     near = [path for path in near if is_sweep(path) or (path / "status.json").is_file()]
     return near[0] if len(near) == 1 and is_sweep(near[0]) else None
+
+
+def removable_sweeps(
+    sweeps: Iterable[SweepInfo], states: Iterable[str], older_than: timedelta | None = None
+) -> list[SweepInfo]:
+    """Choose sweeps to remove whole.
+
+    Parameters
+    ----------
+    sweeps : iterable of SweepInfo
+        All sweeps.
+    states : iterable of str
+        A sweep is chosen if all its runs are in one of them; without any run it counts as
+        interrupted.  One with a run that is going on, or may be at another machine, stays.
+    older_than : timedelta, optional
+        Only sweeps whose runs all gave their last sign of life longer ago.
+
+    Returns
+    -------
+    list of SweepInfo
+    """
+    wanted = set(states)
+    chosen = []
+    for sweep in sweeps:
+        runs = list_runs(sweep.path)
+        if runs and len(removable(runs, wanted, older_than)) == len(runs):
+            chosen.append(sweep)
+        elif not runs and "interrupted" in wanted:
+            before = datetime.now(UTC) - (older_than or timedelta())
+            if sweep.created is not None and sweep.created < before:
+                chosen.append(sweep)
+    return chosen
+
+
+def remove_sweep(path: str | Path, out: str | Path) -> None:
+    """Remove a sweep folder with all its runs.
+
+    Parameters
+    ----------
+    path : str or Path
+        Sweep folder, also one that cannot be read.
+    out : str or Path
+        Folder of sweep folders; nothing outside it is ever removed.
+
+    Raises
+    ------
+    RecordError
+        If the folder is not directly in `out`, is a link or no sweep folder, or the sweep or one
+        of its runs is going on.
+    """
+    path = Path(path)
+    inside = path.resolve().parent == Path(out).resolve() and not path.is_symlink()
+    if not inside or not is_sweep(path):
+        raise RecordError(f"{path}: not a sweep folder in {out}; nothing was removed")
+    with ExitStack() as held:
+        held.enter_context(RunFolder(path).held())
+        for run in list_runs(path):
+            held.enter_context(RunFolder(run.path).held())
+            now = read_info(run.path)
+            if now.state in GOING_ON or now.elsewhere is not None:
+                raise RecordError(
+                    f"{path}: its run {run.name} is going on; cancel it first. Nothing was removed"
+                )
+        discard_folder(path)
 
 
 def point_scores(point: PointInfo) -> list[PipelineScore]:

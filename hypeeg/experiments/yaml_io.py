@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+_INTEGER_BITS = 128
 _FLOAT_WITHOUT_DOT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
 
 
@@ -38,6 +39,19 @@ class _Loader(yaml.SafeLoader):
                 seen[key] = line
         return super().construct_mapping(node, deep=deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        try:
+            value: int = super().construct_yaml_int(node)
+        except ValueError:
+            value = 1 << _INTEGER_BITS  # more digits than Python reads
+        if value.bit_length() > _INTEGER_BITS:
+            # Python refuses to write such a number as well, which no message could then quote.
+            raise YamlError(
+                f"line {node.start_mark.line + 1}: an integer of {len(node.value)} digits; no "
+                "field takes one as long"
+            )
+        return value
+
 
 class _Dumper(yaml.SafeDumper):
     """Safe dumper that quotes what `_Loader` would otherwise read as a number."""
@@ -56,6 +70,7 @@ def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Dumper.add_representer(list, _represent_list)
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(
@@ -88,6 +103,11 @@ def parse_yaml(text: str) -> Any:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise YamlError(f"{where}{error.problem or error}") from error
     except yaml.YAMLError as error:
+        raise YamlError(str(error)) from error
+    except YamlError:
+        raise
+    # What PyYAML lets through: a date that is none, say.
+    except ValueError as error:
         raise YamlError(str(error)) from error
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hypeeg.viz.lab import lab_figure as lab_figure
     from hypeeg.viz.lab import sheet_figure as sheet_figure
     from hypeeg.viz.learning import learning_figure as learning_figure
+    from hypeeg.viz.pairs import pairs_figure as pairs_figure
     from hypeeg.viz.picture import Picture as Picture
     from hypeeg.viz.picture import picture_of as picture_of
     from hypeeg.viz.predictions import confusion_figure as confusion_figure
@@ -41,6 +42,7 @@ _LAZY = {
     "history_figure": "history",
     "lab_figure": "lab",
     "learning_figure": "learning",
+    "pairs_figure": "pairs",
     "picture_figure": "embeddings",
     "picture_of": "picture",
     "reliability_figure": "predictions",

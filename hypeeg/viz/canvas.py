@@ -40,7 +40,7 @@ def add_disk(figure: go.Figure, c: float | None, reach: float = WHOLE_DISK) -> N
     )
     unit = "" if c is not None else " /√c"
     c = c or 1.0
-    radii = ring_distances(reach, c)
+    radii = _apart(ring_distances(reach, c), c, 0.06 * reach)
     xs: list[float | None] = []
     ys: list[float | None] = []
     for distance in radii:
@@ -93,6 +93,18 @@ def ring_distances(reach: float, c: float) -> list[float]:
     steps = [m * power * scale for scale in (0.1, 1.0) for m in (1, 2, 5)]
     step = next(s for s in steps if farthest / s < 6)
     return [round(step * i, 12) for i in range(1, int(farthest / step) + 1)]
+
+
+def _apart(distances: list[float], c: float, gap: float) -> list[float]:
+    """Leave out circles so near to the one before that their numbers would lie on each other."""
+    kept: list[float] = []
+    last = 0.0
+    for distance in distances:
+        radius = math.tanh(math.sqrt(c) * distance / 2.0)
+        if radius - last >= gap:
+            kept.append(distance)
+            last = radius
+    return kept
 
 
 def _circle(radius: float) -> dict[str, np.ndarray]:

@@ -150,7 +150,7 @@ def picture_figure(
         "range": [-reach, reach],
         "constrain": "domain",
     }
-    titles = ("PC 1", "PC 2") if picture.reduced else ("x", "y")
+    titles = picture.axis_names or (("PC 1", "PC 2") if picture.reduced else ("x", "y"))
     # A chosen point has a ring of its own: the others need not fade.
     faded = 0.85 if selected is None else 0.13
     figure.update_traces(unselected={"marker": {"opacity": faded}}, selector={"mode": "markers"})
@@ -158,7 +158,14 @@ def picture_figure(
         height=height,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         xaxis={**axis, "title": {"text": titles[0]}},
-        yaxis={**axis, "title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1},
+        yaxis={
+            **axis,
+            "title": {"text": titles[1]},
+            "scaleanchor": "x",
+            "scaleratio": 1,
+            # Where there is less width than height, the picture stays below its legend.
+            "constraintoward": "top",
+        },
         legend={
             "title": {"text": color_name},
             "itemsizing": "constant",
@@ -176,7 +183,8 @@ def picture_figure(
 
 def picture_reach(picture: Picture, fit: bool | None) -> float:
     """Return half the width of what :func:`picture_figure` shows, in the picture's coordinates."""
-    largest = float(np.max(np.abs(picture.points), initial=0.0))
+    # Points without a place in the picture are NaN.
+    largest = float(np.nanmax(np.abs(picture.points), initial=0.0))
     if not picture.hyperbolic:
         return 1.12 * largest or 1.0
     if fit is None:

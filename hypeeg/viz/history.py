@@ -101,6 +101,8 @@ def history_figure(
             "type": "log" if highest > 4 * lowest > 0 else "linear",
             # On a logarithmic axis single digits at every mark crowd each other.
             "dtick": "D2" if highest > 4 * lowest > 0 else None,
+            # Its own format writes 0.5 as 5.
+            "tickformat": "~g" if highest > 4 * lowest > 0 else None,
         },
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         hovermode="closest",

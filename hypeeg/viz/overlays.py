@@ -88,7 +88,7 @@ def add_class_points(
             y=places[:, 1],
             mode="markers+text" if len(points) <= 16 else "markers",
             text=list(points),
-            textposition="top center",
+            textposition=_outward(places),
             hovertemplate=f"{what} of %{{text}}<extra></extra>",
             marker={
                 "symbol": "star",
@@ -100,6 +100,16 @@ def add_class_points(
             legendrank=2000,
         )
     )
+
+
+def _outward(places: np.ndarray) -> list[str]:
+    """Return on which side of each point its name is far from the other points."""
+    gap = places - places.mean(axis=0)
+    up = np.where(gap[:, 1] >= 0, "top", "bottom")
+    # Names are wider than high: beside a point only what lies well to its side.
+    side = np.where(gap[:, 0] > 0, "right", "left")
+    side = np.where(np.abs(gap[:, 0]) > np.abs(gap[:, 1]), side, "center")
+    return [f"{vertical} {horizontal}" for vertical, horizontal in zip(up, side, strict=True)]
 
 
 def add_geodesics(

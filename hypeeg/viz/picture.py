@@ -42,6 +42,8 @@ class Picture:
         plane is Euclidean.
     frame : Frame or None
         How the points were brought there, and the way back; None for a picture that has none.
+    axis_names : tuple of str or None
+        Names of the two axes; by default principal components of what was reduced.
     """
 
     points: np.ndarray
@@ -50,6 +52,7 @@ class Picture:
     kept: float
     c: float | None
     frame: Frame | None = None
+    axis_names: tuple[str, str] | None = None
 
     @property
     def reduced(self) -> bool:
@@ -98,14 +101,14 @@ class Picture:
         assert self.frame is not None
         x = np.asarray(embeddings, dtype=float)
         frame, c = self.frame, _curvatures(curvature, len(x))
+        y = x if c is None else x * np.sqrt(c)[:, None]
         if around == "centroid":
-            centre = x.mean(axis=0)
-            if c is not None:
-                centre = centroid(x * np.sqrt(c)[:, None], 1.0)
-            frame = replace(frame, centre=centre)
-        points = frame.project(x, c)
+            frame = replace(frame, centre=y.mean(axis=0) if c is None else centroid(y, 1.0))
+        z = y - frame.centre if c is None else log_origin(translate(y, frame.centre, 1.0), 1.0)
         common = float(c[0]) if c is not None and np.ptp(c) == 0 else None
-        return replace(self, points=points, c=common, frame=frame)
+        fixed = replace(frame, moves=())
+        kept = _share(fixed.hyperbolic, fixed.project(x, c), np.sum(z * z), x.shape[1])
+        return replace(self, points=frame.project(x, c), c=common, kept=kept, frame=frame)
 
     def distances_to(self, index: int) -> np.ndarray:
         """Return the distances **in the picture** of all points to one, shape (n_points,)."""
@@ -188,13 +191,18 @@ def picture_of(
 def _finished(
     frame: Frame, points: np.ndarray, total: float, dimension: int, c: float | None
 ) -> Picture:
-    kept = 1.0
-    if dimension > 2 and total > 0:
-        lengths = np.linalg.norm(points, axis=1)
-        if frame.hyperbolic:
-            lengths = 2.0 * np.arctanh(lengths)
-        kept = float(np.sum(lengths**2) / total)
+    kept = _share(frame.hyperbolic, points, total, dimension)
     return Picture(points, frame.hyperbolic, dimension, kept, c, frame)
+
+
+def _share(hyperbolic: bool, points: np.ndarray, total: float, dimension: int) -> float:
+    """Return the share of squared distances from the middle that points of the plane keep."""
+    if dimension <= 2 or not total > 0:
+        return 1.0
+    lengths = np.linalg.norm(points, axis=1)
+    if hyperbolic:
+        lengths = 2.0 * np.arctanh(lengths)
+    return float(np.sum(lengths**2) / total)
 
 
 def _axes(z: np.ndarray) -> np.ndarray:

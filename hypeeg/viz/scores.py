@@ -48,14 +48,14 @@ def scores_figure(
     -------
     plotly.graph_objects.Figure
     """
-    unit, table = _units(scores)
+    unit, table = units(scores)
     order = _order(list(table.columns), twins or {})
     offsets = np.linspace(-SPREAD, SPREAD, len(table)) if len(table) > 1 else np.zeros(1)
     figure = go.Figure()
     for twin, hyperbolic in (twins or {}).items():
         if twin in order and hyperbolic in order:
             _add_pairs(figure, table, hyperbolic, twin, order, offsets)
-    labels = _labels(table)
+    labels = unit_labels(table)
     for number, pipeline in enumerate(order):
         values = table[pipeline].to_numpy(dtype=float)
         figure.add_trace(
@@ -72,7 +72,7 @@ def scores_figure(
             )
         )
     _add_means(figure, table, order, score_name)
-    _add_chance(figure, chance)
+    add_chance(figure, chance)
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
@@ -83,7 +83,7 @@ def scores_figure(
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis={"title": {"text": score_name}, "range": _range(table, chance)},
+        yaxis={"title": {"text": score_name}, "range": score_range(table, chance)},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         hovermode="closest",
         meta={"unit": unit},
@@ -110,9 +110,9 @@ def sessions_figure(
     -------
     plotly.graph_objects.Figure
     """
-    unit, table = _units(scores)
+    unit, table = units(scores)
     order = _order(list(table.columns), twins or {})
-    labels = _labels(table)
+    labels = unit_labels(table)
     positions = np.arange(len(table), dtype=float)
     figure = go.Figure()
     for twin, hyperbolic in (twins or {}).items():
@@ -121,8 +121,8 @@ def sessions_figure(
             for name, color, chosen in _sides(hyperbolic, twin, top - bottom):
                 figure.add_trace(
                     go.Scatter(
-                        x=_segments(positions[chosen], positions[chosen]),
-                        y=_segments(top[chosen], bottom[chosen]),
+                        x=segments(positions[chosen], positions[chosen]),
+                        y=segments(top[chosen], bottom[chosen]),
                         mode="lines",
                         line={"color": faded(color, 0.7), "width": 4},
                         hoverinfo="skip",
@@ -142,7 +142,7 @@ def sessions_figure(
                 marker={**style(number), "size": 10, "opacity": 0.9},
             )
         )
-    _add_chance(figure, chance)
+    add_chance(figure, chance)
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
@@ -153,7 +153,7 @@ def sessions_figure(
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis={"title": {"text": score_name}, "range": _range(table, chance)},
+        yaxis={"title": {"text": score_name}, "range": score_range(table, chance)},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         hovermode="closest",
         meta={"unit": unit},
@@ -161,7 +161,7 @@ def sessions_figure(
     return figure
 
 
-def _units(scores: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+def units(scores: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Return what a dot stands for and the scores, one row a dot, one column a pipeline."""
     if scores.empty:
         raise ValueError("the scores table is empty; there is nothing to draw")
@@ -174,7 +174,8 @@ def _units(scores: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     return (repeated if single else "session"), table.reindex(columns=order)
 
 
-def _labels(table: pd.DataFrame) -> list[str]:
+def unit_labels(table: pd.DataFrame) -> list[str]:
+    """Return what the rows of a table from :func:`units` are called."""
     if table.index.nlevels == len(SESSION):
         return [f"subject {subject}, session {session}" for subject, session in table.index]
     if table.index.get_level_values("fold").nunique() == 1:
@@ -217,8 +218,8 @@ def _add_pairs(
     for name, color, chosen in _sides(hyperbolic, twin, first - second):
         figure.add_trace(
             go.Scatter(
-                x=_segments(left[chosen], right[chosen]),
-                y=_segments(first[chosen], second[chosen]),
+                x=segments(left[chosen], right[chosen]),
+                y=segments(first[chosen], second[chosen]),
                 mode="lines",
                 line={"color": faded(color, 0.7), "width": 1.8},
                 hoverinfo="skip",
@@ -227,7 +228,7 @@ def _add_pairs(
         )
 
 
-def _segments(start: np.ndarray, end: np.ndarray) -> list[float | None]:
+def segments(start: np.ndarray, end: np.ndarray) -> list[float | None]:
     """Interleave starts and ends with gaps, for many lines in one trace."""
     return [value for a, b in zip(start, end, strict=True) for value in (float(a), float(b), None)]
 
@@ -251,7 +252,8 @@ def _add_means(figure: go.Figure, table: pd.DataFrame, order: list[str], score_n
     )
 
 
-def _add_chance(figure: go.Figure, chance: float | None) -> None:
+def add_chance(figure: go.Figure, chance: float | None) -> None:
+    """Draw the chance line, if there is one."""
     if chance is None:
         return
     figure.add_hline(
@@ -267,8 +269,11 @@ def _add_chance(figure: go.Figure, chance: float | None) -> None:
     )
 
 
-def _range(table: pd.DataFrame, chance: float | None) -> list[float]:
-    values: list[Any] = [float(np.nanmin(table)), float(np.nanmax(table))]
+def score_range(table: pd.DataFrame, chance: float | None) -> list[float]:
+    """Return ends of an axis that shows all scores and chance."""
+    mean, std = table.mean(), table.std(ddof=1).fillna(0.0)
+    ends = np.concatenate([table.to_numpy(dtype=float).ravel(), mean - std, mean + std])
+    values: list[Any] = [float(np.nanmin(ends)), float(np.nanmax(ends))]
     if chance is not None:
         values.append(chance)
     low, high = min(values), max(values)

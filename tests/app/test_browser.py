@@ -107,6 +107,7 @@ def lasso(page: Any) -> None:
     box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     left, top = box["x"] + 6, box["y"] + 6
     right, bottom = box["x"] + box["width"] / 2, box["y"] + box["height"] - 6
+    page.locator('.modebar-btn[data-val="lasso"]').first.click()
     page.mouse.move(left, top)
     page.mouse.down()
     for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
@@ -161,6 +162,9 @@ def test_from_the_form_to_the_report(url: str, page: Any, tmp_path: Path) -> Non
     visit(page, "Embeddings")
     page.locator(".js-plotly-plot .nsewdrag").first.wait_for()
     page.wait_for_timeout(1500)
+    page.locator(".scatterlayer .point").nth(3).click(force=True)
+    page.get_by_role("heading", name=re.compile(r"Trial \d+")).wait_for()
+    settle(page)
     lasso(page)
     button = page.get_by_role("button", name=re.compile(r"Download \d+ trials"))
     button.wait_for()

@@ -29,10 +29,22 @@ def recordings(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
+@pytest.fixture(autouse=True)
+def templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNE's templates read in this process: another one would take its time in each test."""
+    from hypeeg_app import data_sensors
+
+    from hypeeg.eeg.positions import read_template
+
+    monkeypatch.setattr(
+        data_sensors, "read_templates", lambda names: {name: read_template(name) for name in names}
+    )
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader in this process: one test starts the real one, which loads MOABB each time."""
-    from hypeeg_app import datasets
+    from hypeeg_app import data_reading
 
     from hypeeg.eeg.preview import main
 
@@ -40,7 +52,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         numbers = [str(subject) for subject in subjects]
         assert main([what, name, "--out", str(out), "--subjects", *numbers, *options]) == 0
 
-    monkeypatch.setattr(datasets, "_read", read)
+    monkeypatch.setattr(data_reading, "_read", read)
 
 
 def open_page(dataset: str | None = None, part: str | None = None) -> AppTest:
@@ -227,12 +239,37 @@ def test_a_recording_that_cannot_be_read_says_why() -> None:
     assert "Kalunga2016 subject 3: cannot be read" in at.error[0].value
 
 
-def test_a_reader_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hypeeg_app import datasets
+def test_templates_come_from_another_process() -> None:
+    from hypeeg_app.data_reading import read_templates
 
-    monkeypatch.setattr(datasets, "READ_SECONDS", 0.05)
-    with pytest.raises(datasets.ReadError, match="took longer than"):
-        datasets.read_preview("SimulatedMI", 1, None, None, 0.0, "a stamp")
+    from hypeeg.eeg.positions import read_template
+
+    found = read_templates(("--help", "biosemi32", "no such"))
+    assert found["--help"] is found["no such"] is None
+    own = read_template("biosemi32")
+    assert own is not None
+    assert {name: tuple(place) for name, place in (found["biosemi32"] or {}).items()} == own
+
+
+def test_a_page_without_templates_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypeeg_app import data_reading, data_sensors
+
+    def fail(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "Traceback\nImportError: no mne here")
+
+    monkeypatch.setattr(data_reading.subprocess, "run", fail)
+    monkeypatch.setattr(data_sensors, "read_templates", data_reading.read_templates)
+    at = open_page("Kalunga2016")
+    assert "cannot be read: ImportError: no mne here" in texts(at)
+    assert not at.get("plotly_chart")
+
+
+def test_a_reader_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypeeg_app import data_reading
+
+    monkeypatch.setattr(data_reading, "READ_SECONDS", 0.05)
+    with pytest.raises(data_reading.ReadError, match="took longer than"):
+        data_reading.read_preview("SimulatedMI", 1, None, None, 0.0, "a stamp")
 
 
 @pytest.mark.usefixtures("in_process")
@@ -299,7 +336,7 @@ def test_the_chosen_run_survives_a_visit(runs: Path, make_run: Any) -> None:
     assert at.selectbox("run").value == other
 
 
-def test_the_page_imports_no_deep_learning_and_no_moabb(runs: Path) -> None:
+def test_the_page_imports_no_deep_learning_and_no_eeg_library(runs: Path) -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(APP)!r})
@@ -310,7 +347,8 @@ at.switch_page("views/data.py").run()
 for part in ("Files", "Signals", "Trials", "About"):
     at.button_group("data-part").set_value(part).run()
     assert not at.exception, at.exception
-heavy = ("torch", "moabb", "braindecode", "skorch", "sklearn")
+assert at.get("plotly_chart"), "the sensors are not drawn"
+heavy = ("torch", "moabb", "braindecode", "skorch", "sklearn", "mne")
 found = [name for name in heavy if name in sys.modules]
 sys.exit(f"imported: {{found}}" if found else 0)
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 from collections.abc import Callable
@@ -184,6 +185,67 @@ def test_geodesics_run_between_chosen_trials(make_run: MakeRun) -> None:
     assert not at.exception
     arc = next(t for t in figure(at)["data"] if t["name"] == "geodesics")
     assert "distance" in arc["text"][0]
+
+
+def test_what_is_drawn_comes_back_after_a_view_that_cannot_show_it(with_heads: Path) -> None:
+    at = open_page(with_heads)
+    at.multiselect("draw").set_value(["Regions", "Density"]).run()
+    at.select_slider("epoch").set_value(0).run()
+    assert at.multiselect("draw").value == ["Density"]
+    at.multiselect("draw").set_value([]).run()
+    at.select_slider("epoch").set_value("trained").run()
+    assert not at.exception
+    assert at.multiselect("draw").value == ["Regions"]
+    assert "regions" in drawn(at)
+
+
+def test_a_chosen_trial_is_not_another_trial_of_the_next_network(make_run: MakeRun) -> None:
+    at = open_page(make_run("chosen"))
+    at.selectbox("trial").select(2).run()
+    at.multiselect("ends").set_value([5]).run()
+    assert "chosen trial" in drawn(at)
+    at.selectbox("network").select_index(1).run()
+    assert not at.exception
+    assert at.selectbox("trial").value is None
+    assert "chosen trial" not in drawn(at)
+
+
+def test_the_share_that_is_kept_is_that_of_the_epoch_shown(with_heads: Path) -> None:
+    path = with_heads / "embeddings" / "Hyperbolic.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    # In the first epoch nothing lies in the plane that the trained network spans.
+    arrays["epoch_embedding"][:, 0, 0] = 0.0
+    np.savez(path, **arrays)
+    at = open_page(with_heads)
+
+    def kept() -> int:
+        return int(texts(at).split("which keeps ")[1].split("%")[0])
+
+    at.button_group("around").set_value("Origin").run()
+    trained = kept()
+    at.select_slider("epoch").set_value(0).run()
+    assert kept() < trained - 10
+
+
+def test_a_plane_offers_no_whole_disk(make_run: MakeRun) -> None:
+    at = open_page(make_run("plane"))
+    assert "Whole disk" in at.button_group("view").options
+    at.selectbox("pipeline").select("Twin").run()
+    assert "Euclidean network" in texts(at)
+    with pytest.raises(KeyError):
+        at.button_group("view")
+
+
+@pytest.mark.parametrize("page", sorted((APP / "views").glob("*.py")), ids=lambda p: p.stem)
+def test_pages_write_no_string_by_accident(page: Path) -> None:
+    # Streamlit shows a bare string on the page: in a page, constants are explained by comments.
+    bare = [
+        node.lineno
+        for node in ast.parse(page.read_text()).body[1:]
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    assert not bare
 
 
 def test_radius_and_certainty_are_put_into_words(make_run: MakeRun) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -51,11 +52,13 @@ def test_home_shows_the_last_runs_and_opens_one(make_run: Callable[..., Path]) -
 def test_one_button_starts_the_quickstart(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def command(file: Path, out: Path, python: str) -> list[str]:
-        asked.append((file.read_text(), out))
-        return [sys.executable, "-c", "print('cannot')"]
+    def start_detached(arguments: list[str], log: Path) -> Any:
+        run, file, option, out = arguments
+        assert (run, option) == ("run", "--out")
+        asked.append((Path(file).read_text(), Path(out)))
+        return SimpleNamespace(pid=999_999_999)
 
-    monkeypatch.setattr(start, "command", command)
+    monkeypatch.setattr(start, "start_detached", start_detached)
     at = open_home()
     at.button(key="home-quickstart").click().run()
     assert not at.exception, at.exception

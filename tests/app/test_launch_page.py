@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from hypeeg.experiments import start
+from hypeeg.experiments import process
 from hypeeg.experiments.kinds import KINDS, spec_class
 from hypeeg.experiments.library import find_spec, list_specs
 
@@ -259,17 +261,10 @@ def test_start_goes_to_the_run_and_a_failure_shows_its_words(
 ) -> None:
     code = (
         "import sys; from hypeeg.experiments.store import RunFolder;"
-        "RunFolder.create(sys.argv[1], 'quickstart').update_status('done')"
+        "RunFolder.create(sys.argv[4], 'quickstart').update_status('done')"
     )
-    commands = iter([["-c", "print('no space left'); raise SystemExit(2)"], ["-c", code]])
-    real = start.command
-
-    def command(file: Any, out: Any, python: str | None = None) -> list[str]:
-        if python is None:
-            return real(file, out)
-        return [python, *next(commands), str(out)]
-
-    monkeypatch.setattr(start, "command", command)
+    instead = partial(monkeypatch.setattr, process, "HYPEEG")
+    instead((sys.executable, "-c", "print('no space left'); raise SystemExit(2)"))
     at = open_page()
     assert any("hypeeg run quickstart --out" in c.value for c in at.code)
     at.button(key="launch-start").click().run()
@@ -278,6 +273,7 @@ def test_start_goes_to_the_run_and_a_failure_shows_its_words(
     assert "no space left" in [c.value for c in at.code]
     at.button(key="start-close").click().run()
     assert not at.error
+    instead((sys.executable, "-c", code))
     at.button(key="launch-start").click().run()
     if "started" in at.session_state:
         wait_for_end(at)
@@ -285,6 +281,39 @@ def test_start_goes_to_the_run_and_a_failure_shows_its_words(
     assert not at.exception, at.exception
     assert at.title[0].value == "Runs"
     assert str(at.session_state["run"]).startswith("quickstart-")
+
+
+def test_starting_a_sweep_goes_to_its_first_run(
+    runs: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import sys, json, pathlib; from hypeeg.experiments.store import RunFolder;"
+        "sweep = RunFolder.create(sys.argv[4], 'grid-sweep').path;"
+        "points = [{'point': 0, 'run': 'grid-p000', 'values': {}}];"
+        "(sweep / 'sweep.json').write_text(json.dumps({'points': points}));"
+        "RunFolder.create(sweep, 'grid-p000').update_status('done')"
+    )
+    for name in ("older", "newer"):
+        folder = runs / f"{name}-sweep-29990101T000000Z"
+        folder.mkdir(parents=True)
+        about = {"created": "2999-01-01T00:00:00+00:00", "points": []}
+        (folder / "sweep.json").write_text(json.dumps(about))
+    text = find_spec("quickstart").read_text().replace("name: quickstart", "name: grid", 1)
+    monkeypatch.setattr(process, "HYPEEG", (sys.executable, "-c", code))
+    at = open_page()
+    # Another run was chosen before.
+    at.session_state["run"] = make_run("other").name
+    at.button_group("launch-part").set_value("YAML").run()
+    at.text_area[0].set_value(text + "\nsweep: {seeds: [0, 1]}\n").run()
+    assert not at.error, at.error
+    at.button(key="launch-start").click().run()
+    if "started" in at.session_state:
+        wait_for_end(at)
+        at.run()
+    assert not at.exception, at.exception
+    assert at.title[0].value == "Runs"
+    assert str(at.session_state["run"]).startswith("grid-p000-")
+    assert at.selectbox(key="sweep").value.startswith("grid-sweep-")
 
 
 def wait_for_end(at: AppTest) -> None:

@@ -80,6 +80,20 @@ def test_few_subjects_get_a_reason_instead_of_a_verdict(make_run: MakeRun) -> No
     assert "Ahead" not in texts(at)
 
 
+def test_a_verdict_names_what_there_was_too_little_of(make_run: MakeRun) -> None:
+    from dataclasses import replace
+
+    from hypeeg_app.results import verdict
+
+    from hypeeg.experiments.recorded import RecordedRun
+    from hypeeg.experiments.tables import paired_results
+
+    found = paired_results(RecordedRun.open(make_run("two", subjects=2)))[0]
+    said = replace(found, statement=f"{found.pipeline} − {found.other}: too few seeds to tell")
+    assert verdict(found)[2] == "too few subjects"
+    assert verdict(replace(said, unit="seed"))[2] == "too few seeds"
+
+
 def test_predictions_and_training_come_from_the_tables_of_the_run(make_run: MakeRun) -> None:
     run = make_run("full")
     pd.DataFrame(
@@ -139,6 +153,8 @@ def test_runs_without_subjects_speak_of_seeds(make_run: MakeRun, kind: str) -> N
     pd.concat(more).to_csv(run / "scores.csv", index=False)
     at = open_page(run)
     assert "One dot is one seed." in texts(at)
+    names = {"hierarchy": "Branch kept", "vision": "Images correct"}
+    assert names[kind] in at.dataframe[0].value
     assert trace(figures(at)[0], "Twin")["text"] == ["seed 0", "seed 1", "seed 2"]
     assert not [group for group in at.button_group if group.key == "scores-by"]
     open_part(at, "Predictions")
@@ -201,7 +217,7 @@ def test_compare_pairs_the_folds_of_two_runs(make_run: MakeRun) -> None:
     assert not at.exception, at.exception
     assert len(at.dataframe[0].value) == 6
     assert "Ahead by 0.050" in texts(at)
-    assert trace(figures(at)[0], "Twin [B] higher (16)")
+    assert trace(figures(at)[0], "B higher (48)")
     assert trace(figures(at)[1], "Twin [B] − Twin [A]")["x"][0] == pytest.approx(0.05)
 
 

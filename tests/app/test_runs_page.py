@@ -142,6 +142,13 @@ def test_a_running_run_tells_how_far_it_is(make_run: MakeRun) -> None:
     assert len(log.splitlines()) == 12
 
 
+def test_guesses_are_written_roughly() -> None:
+    from hypeeg_app.run_list import about
+
+    seconds = (None, 30, 599, 3427, 3900)
+    assert list(map(about, seconds)) == ["–", "≈ 30 s", "≈ 9 min 59 s", "≈ 57 min", "≈ 1 h 05 min"]
+
+
 def test_a_run_at_another_machine_is_left_alone(make_run: MakeRun) -> None:
     run = make_run("far", state="running", finished=6)
     change_status(run, host="another-machine")
@@ -236,16 +243,16 @@ class Fake:
 
     pid, code = 999_999_999, None
 
-    def __init__(self, arguments: list[str], **options: Any) -> None:
-        self.arguments, self.options = arguments, options
-        options["stdout"].write(b"Error: the recordings are missing; fetch them\n")
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.arguments = arguments
+        log.write_bytes(b"Error: the recordings are missing; fetch them\n")
 
     def poll(self) -> int | None:
         return self.code
 
 
 @pytest.mark.parametrize(("button", "failed"), [("resume", []), ("resume-failed", ["--failed"])])
-def test_going_on_starts_a_process_that_outlives_the_app(
+def test_going_on_starts_a_process(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, button: str, failed: list[str]
 ) -> None:
     from hypeeg_app import actions
@@ -253,18 +260,15 @@ def test_going_on_starts_a_process_that_outlives_the_app(
     run = make_run("one", state="failed", fail=1, finished=10)
     started: list[Fake] = []
 
-    def start(arguments: list[str], **options: Any) -> Fake:
-        started.append(Fake(arguments, **options))
+    def start(arguments: list[str], log: Path) -> Fake:
+        started.append(Fake(arguments, log))
         return started[-1]
 
-    monkeypatch.setattr(actions.subprocess, "Popen", start)
+    monkeypatch.setattr(actions, "start_detached", start)
     at = open_page(run)
     at.button(button).click().run()
     (process,) = started
-    expected = [sys.executable, "-m", "hypeeg.cli", "resume", str(run.resolve()), *failed]
-    assert process.arguments == expected
-    assert process.options["start_new_session"]
-    assert not process.options.get("shell")
+    assert process.arguments == ["resume", str(run.resolve()), *failed]
     assert "its process is starting" in texts(at)
     assert at.button(button).disabled
     # It fails before it has the run in hand: its words are all there is.
@@ -279,11 +283,7 @@ def test_sweeps_show_their_points_and_their_runs_are_in_the_list(
 ) -> None:
     from .conftest import write_run
 
-    sweep = runs / "grid-sweep-20260101T000000Z"
-    sweep.mkdir(parents=True)
-    points = [{"point": k, "run": f"grid-p{k}", "values": {"training.lr": k}} for k in range(2)]
-    about = {"created": "2026-01-01T00:00:00+00:00", "points": points}
-    (sweep / "sweep.json").write_text(json.dumps(about))
+    sweep = make_sweep(runs, "grid")
     point = write_run(sweep, "grid-p0")
     at = open_page(point)
     assert list(at.dataframe[0].value["Sweep"]) == [sweep.name]
@@ -294,6 +294,71 @@ def test_sweeps_show_their_points_and_their_runs_are_in_the_list(
     at.button("delete-yes").click().run()
     assert not point.exists()
     assert sweep.exists()
+
+
+def make_sweep(root: Path, name: str, n_points: int = 2) -> Path:
+    sweep = root / f"{name}-sweep-20260101T000000Z"
+    sweep.mkdir(parents=True)
+    points = [
+        {"point": k, "run": f"{name}-p{k}", "values": {"training.lr": k}} for k in range(n_points)
+    ]
+    about = {"created": "2026-01-01T00:00:00+00:00", "points": points}
+    (sweep / "sweep.json").write_text(json.dumps(about))
+    return sweep
+
+
+def test_a_sweep_is_deleted_whole_after_asking(make_run: MakeRun, runs: Path) -> None:
+    from .conftest import write_run
+
+    sweep, other = make_sweep(runs, "grid"), make_sweep(runs, "live")
+    points = [write_run(sweep, f"grid-p{k}") for k in range(2)]
+    stays = make_run("stays")
+    going = write_run(other, "live-p0", state="running", finished=3)
+    at = open_page(going)
+    # The sweep of the chosen run is the one that is shown, and it is going on.
+    assert at.selectbox("sweep").value == other.name
+    assert "sweep-delete" not in keys(at)
+    at.selectbox("run").select(points[0].name).run()
+    assert at.selectbox("sweep").value == sweep.name
+    at.button("sweep-delete").click().run()
+    assert sweep.exists()
+    (question,) = [code.value for code in at.code if sweep.name in code.value]
+    assert question.split() == [sweep.name, *sorted((p.name for p in points), reverse=True)]
+    at.button("delete-yes").click().run()
+    assert not at.exception
+    assert not sweep.exists()
+    assert stays.exists()
+    assert going.exists()
+    assert f"Deleted: {sweep.name}" in texts(at)
+
+
+def test_a_sweep_that_goes_on_is_not_deleted(runs: Path) -> None:
+    """A run may begin between the question and its answer."""
+    from hypeeg_app import actions
+
+    from .conftest import write_run
+
+    sweep = make_sweep(runs, "live")
+    write_run(sweep, "live-p0", state="running", finished=3)
+    removed, refused = actions.delete([sweep], runs)
+    assert removed == []
+    assert "is going on; cancel it first" in refused[0]
+    outside = sweep.rename(runs.parent / "outside")
+    (runs / "link").symlink_to(outside)
+    for path in (outside, runs / "link", runs / ".." / "outside"):
+        assert "not in the runs folder" in actions.delete([path], runs)[1][0]
+    assert (outside / "sweep.json").is_file()
+
+
+def test_a_damaged_sweep_can_be_deleted(make_run: MakeRun, runs: Path) -> None:
+    make_run("one")
+    sweep = make_sweep(runs, "torn")
+    (sweep / "sweep.json").write_text("{torn")
+    at = open_page()
+    assert "sweep.json cannot be read" in texts(at)
+    at.button("sweep-delete").click().run()
+    at.button("delete-yes").click().run()
+    assert not sweep.exists()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from hypeeg.eeg.paths import (
     cache_root,
     configure_data_paths,
     keep_mne_config_unwritten,
+    mne_setting,
 )
 
 VARIABLES = (
@@ -103,6 +104,25 @@ def test_downloads_leave_the_config_unwritten_too(monkeypatch, tmp_path):
     keep_mne_config_unwritten()
     assert Path(get_dataset_path("SOMETHING", None)) == tmp_path / "mne_data"
     assert not Path(mne.get_config_path()).exists()
+
+
+@pytest.mark.parametrize(
+    "content", [None, '{"MNE_DATA": "/from/file", "N": 3}', "{torn", "[1]", '{"OTHER": "x"}']
+)
+def test_settings_are_those_that_mne_reads(monkeypatch, tmp_path, content):
+    import mne
+
+    monkeypatch.setenv("_MNE_FAKE_HOME_DIR", str(tmp_path))
+    monkeypatch.delenv("MNE_DATA", raising=False)
+    if content is not None:
+        (tmp_path / ".mne").mkdir()
+        (tmp_path / ".mne" / "mne-python.json").write_text(content)
+    if content not in ("{torn", "[1]"):
+        assert mne_setting("MNE_DATA") == mne.get_config("MNE_DATA")
+    else:
+        assert mne_setting("MNE_DATA") is None
+    monkeypatch.setenv("MNE_DATA", "/from/environment")
+    assert mne_setting("MNE_DATA") == mne.get_config("MNE_DATA") == "/from/environment"
 
 
 def test_unwritable_cache_falls_back_to_a_temporary_folder(monkeypatch, tmp_path):

@@ -8,12 +8,14 @@ import pytest
 from scipy import stats
 
 from hypeeg.experiments import report
+from hypeeg.experiments.cautions import cautions
 
 
 def scores_of(values: dict[str, list[list[float]]], n_test: int = 20) -> pd.DataFrame:
     """Scores with one list a session (session 0 of subjects 1, 2, ...), one number a fold."""
     rows = [
         {
+            "dataset": "SimulatedMI",
             "subject": subject,
             "session": "0",
             "fold": fold,
@@ -121,20 +123,31 @@ def test_seeds_do_not_make_more_trials() -> None:
 
 
 def test_little_data_is_said_to_be_little() -> None:
-    text = " ".join(report.cautions(scores_of({"h": [[0.7] * 5]}, n_test=9), "roc_auc"))
+    text = " ".join(cautions(scores_of({"h": [[0.7] * 5]}, n_test=9), "roc_auc"))
     assert "45 different test trials" in text
     assert "0.075" in text
     assert "One session of one subject" in text
-    large = " ".join(report.cautions(scores_of({"h": [[0.7]] * 50}), "accuracy"))
+    large = " ".join(cautions(scores_of({"h": [[0.7]] * 50}), "accuracy"))
     assert "standard error" not in large
     assert "Chance is 0.50" in large
+
+
+def test_images_have_no_subjects_to_be_careful_with() -> None:
+    one = scores_of({"h": [[0.7]]}).assign(dataset="CIFAR100Subset")
+    text = " ".join(cautions(one, "accuracy"))
+    assert "One set of images, divided once: one seed shows no spread" in text
+    assert "subject" not in text
+    both = pd.concat([one, one.assign(seed=1, score=0.5)])
+    text = " ".join(cautions(both, "accuracy"))
+    assert "the ± is over 2 seeds" in text
+    assert "subject" not in text
 
 
 def test_seeds_that_differ_are_shown_apart() -> None:
     first = scores_of({"h": [[0.7], [0.9]], "fixed": [[0.6], [0.6]]})
     second = scores_of({"h": [[0.5], [0.6]], "fixed": [[0.6], [0.6]]}).assign(seed=1)
-    assert not any("By seed" in line for line in report.cautions(first, "accuracy"))
-    lines = report.cautions(pd.concat([first, second]), "accuracy")
+    assert not any("By seed" in line for line in cautions(first, "accuracy"))
+    lines = cautions(pd.concat([first, second]), "accuracy")
     (line,) = [line for line in lines if line.startswith("By seed")]
     assert "h 0.800, 0.550." in line
     assert "fixed" not in line

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hypeeg.experiments import start
+from hypeeg.experiments import process, start
 from hypeeg.experiments.spec_errors import SpecError
 
 SPEC = """\
@@ -23,10 +23,12 @@ pipelines: [{name: CSP, model: csp_lda}]
 MAKE_FOLDER = """\
 import sys, time
 from hypeeg.experiments.store import RunFolder
-folder = RunFolder.create(sys.argv[1], "tiny")
+run, file, option, out = sys.argv[1:]
+assert (run, option) == ("run", "--out")
+folder = RunFolder.create(out, "tiny")
 folder.update_status("planned")
 print("made", flush=True)
-time.sleep(float(sys.argv[2]))
+time.sleep(60)
 """
 
 
@@ -38,23 +40,15 @@ def wait(until: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 @pytest.fixture
-def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Run other code in place of hypeeg; it gets the folder of runs as its argument."""
-
-    def set_code(code: str, *arguments: str) -> None:
-        monkeypatch.setattr(
-            start,
-            "command",
-            lambda file, out, python=None: [sys.executable, "-c", code, str(out), *arguments],
-        )
-
-    return set_code
+def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Run other code in place of hypeeg; it gets the same arguments."""
+    return lambda code: monkeypatch.setattr(process, "HYPEEG", (sys.executable, "-c", code))
 
 
 def test_a_run_has_a_session_of_its_own_and_is_found_by_its_process(
-    tmp_path: Path, instead: Callable[..., None]
+    tmp_path: Path, instead: Callable[[str], None]
 ) -> None:
-    instead(MAKE_FOLDER, "60")
+    instead(MAKE_FOLDER)
     started = start.start_run(SPEC, tmp_path)
     try:
         assert started.is_alive
@@ -75,7 +69,7 @@ def test_a_run_has_a_session_of_its_own_and_is_found_by_its_process(
 
 
 def test_a_run_that_fails_at_once_leaves_its_words(
-    tmp_path: Path, instead: Callable[..., None]
+    tmp_path: Path, instead: Callable[[str], None]
 ) -> None:
     instead("import sys; print('error: the disk is on fire', file=sys.stderr); sys.exit(2)")
     started = start.start_run(SPEC, tmp_path)
@@ -91,7 +85,7 @@ def test_a_wrong_file_starts_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_old_starts_are_forgotten(tmp_path: Path, instead: Callable[..., None]) -> None:
+def test_old_starts_are_forgotten(tmp_path: Path, instead: Callable[[str], None]) -> None:
     instead("pass")
     for number in range(start.KEPT + 3):
         old = tmp_path / start.STARTS / f"20200101T{number:06d}Z-old"

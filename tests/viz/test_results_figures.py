@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from hypeeg.viz import confusion_figure, history_figure, reliability_figure
+from hypeeg.viz import confusion_figure, history_figure, reliability_figure, scores_figure
 
 
 def test_history_shows_median_and_quantiles() -> None:
@@ -27,9 +27,28 @@ def test_history_shows_median_and_quantiles() -> None:
     np.testing.assert_allclose(figure.data[2].y, [*high, *low[::-1]])
     assert figure.layout.yaxis.type == "linear"
     table["c"] *= 10.0 ** table["epoch"]
-    assert history_figure(table, ["c", "loss"]).layout.yaxis.type == "log"
+    wide = history_figure(table, ["c", "loss"]).layout.yaxis
+    # Without a format of its own Plotly writes 0.5 as 5.
+    assert (wide.type, wide.tickformat) == ("log", "~g")
     with pytest.raises(ValueError, match="no history of loss"):
         history_figure(table, ["loss"])
+
+
+def test_the_axis_of_scores_holds_the_spread() -> None:
+    scores = pd.DataFrame(
+        {
+            "pipeline": "A",
+            "subject": [1, 2, 3],
+            "session": "0",
+            "seed": 0,
+            "fold": 0,
+            "score": [0.5, 0.9, 0.9],
+        }
+    )
+    low, high = scores_figure(scores).layout.yaxis.range
+    mean, std = scores["score"].mean(), scores["score"].std(ddof=1)
+    assert low < min(0.5, mean - std)
+    assert high > mean + std > 0.9
 
 
 def test_confusion_shows_shares_of_the_true_class() -> None:
