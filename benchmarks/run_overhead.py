@@ -19,7 +19,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import clone
+
 from hypeeg.experiments import active
+from hypeeg.experiments.eeg_wing import EEGWing
+from hypeeg.experiments.guard import limited_threads
 from hypeeg.experiments.library import find_spec
 from hypeeg.experiments.runner import load_trials, run
 from hypeeg.experiments.spec import RunSpec
@@ -48,6 +52,29 @@ def timed(spec: RunSpec, out: Path, trials: Any) -> tuple[float, float, float]:
     return seconds[0], own, whole
 
 
+def bare(spec: RunSpec, trials: Any) -> float:
+    """Return seconds that fit and predict of the same folds take in a loop without the engine.
+
+    Time that a run's own threads take from a fit is in the times that the run records; here it is
+    not.
+    """
+    wing = EEGWing()
+    tasks = wing.plan(spec, trials)
+    pipelines = {pipeline.name: pipeline for pipeline in spec.pipelines}
+    wanted = {(task.pipeline, task.fold.seed) for task in tasks}
+    estimators = {(n, s): wing.build(spec, pipelines[n], trials, s) for n, s in wanted}
+    seconds = 0.0
+    with limited_threads(1):
+        for task in tasks:
+            fold = task.fold
+            fitted = clone(estimators[task.pipeline, fold.seed])
+            start = time.perf_counter()
+            fitted.fit(trials.X[fold.train], trials.y[fold.train])
+            fitted.predict(trials.X[fold.test])
+            seconds += time.perf_counter() - start
+    return seconds
+
+
 def spread(values: Sequence[float]) -> str:
     """Write median, least and largest."""
     return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
@@ -68,10 +95,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         first = {n: timed(spec, out, trials) for n, spec in specs.items()}
-        pairs = list(_pairs(specs, out, trials, arguments.repeats))
+        bare(specs[1], trials)
+        rounds = list(_rounds(specs, out, trials, arguments.repeats))
+    pairs = [(one, two) for _, one, two in rounds]
     n_tasks = 2 * 2 * 5 * arguments.seeds * len(classical)
     print(f"{n_tasks} tasks: {', '.join(p['name'] for p in classical)}")
     print(f"one worker, tasks / own fit + predict: {spread([a[0] / a[1] for a, _ in pairs])}")
+    print(
+        f"one worker, tasks / fits and predictions in a bare loop: "
+        f"{spread([one[0] / loop for loop, one, _ in rounds])}"
+    )
     print(f"two workers, own fit + predict / tasks: {spread([b[1] / b[0] for _, b in pairs])}")
     print(f"one worker / two workers, tasks:       {spread([a[0] / b[0] for a, b in pairs])}")
     print(f"seconds of the tasks, one worker:      {spread([a[0] for a, _ in pairs])}")
@@ -79,11 +112,11 @@ def main() -> None:
     print(f"starting two workers, once, seconds:   {first[2][0] - pairs[0][1][0]:.3f}")
 
 
-def _pairs(
+def _rounds(
     specs: dict[int, RunSpec], out: Path, trials: Any, repeats: int
-) -> Iterator[tuple[tuple[float, float, float], tuple[float, float, float]]]:
+) -> Iterator[tuple[float, tuple[float, float, float], tuple[float, float, float]]]:
     for _ in range(repeats):
-        yield timed(specs[1], out, trials), timed(specs[2], out, trials)
+        yield bare(specs[1], trials), timed(specs[1], out, trials), timed(specs[2], out, trials)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,12 @@ def fit_routed(estimator: Any, X: np.ndarray, y: np.ndarray, offered: dict[str, 
     estimator
         The same.
     """
+    return fit_with(estimator, X, y, requested(estimator, offered))
+
+
+def fit_with(estimator: Any, X: np.ndarray, y: np.ndarray, wanted: dict[str, Any]) -> Any:
+    """Fit an estimator with what :func:`requested` returned for it; see :func:`fit_routed`."""
     from sklearn import config_context
 
-    wanted = requested(estimator, offered)
     with config_context(enable_metadata_routing=True):
         return estimator.fit(X, y, **wanted)

@@ -203,16 +203,16 @@ class ActiveRun:
             finally:
                 self._count(recorder.finish(), bar)
 
-    def _count(self, record: dict[str, Any] | None, bar: Any) -> None:
-        """Take note of a task whose record is on disk."""
-        if record is None:
-            return
-        task = int(record["task"])
-        self.outcome[task] = record["status"]
-        self._tell(record)
-        self.observers.task(record, self.folder.part(task))
-        self.folder.update_status(**self._counts(), current=describe(record))
-        bar.update()
+    def _count(self, records: Sequence[dict[str, Any]], bar: Any) -> None:
+        """Take note of tasks whose records are on disk."""
+        for record in records:
+            task = int(record["task"])
+            self.outcome[task] = record["status"]
+            self._tell(record)
+            self.observers.task(record, self.folder.part(task))
+        if records:
+            self.folder.update_status(**self._counts(), current=describe(records[-1]))
+            bar.update(len(records))
 
     def _counts(self) -> dict[str, Any]:
         failed = self.failed

@@ -12,19 +12,18 @@ import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from hypeeg.experiments.fold import carry_out_job
+from hypeeg.experiments.parts import KeptPart
+from hypeeg.experiments.recorder import ARRAYS
 from hypeeg.experiments.shared import Shared
 from hypeeg.experiments.store import describe, utc_now
 from hypeeg.experiments.wings import Job, Wing
 
 logger = logging.getLogger(__name__)
-
-# Arrays from this size on are mapped by workers instead of being sent to them with each task.
-_MAPPED = "16K"
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Backend(Protocol):
         self, work: Work, jobs: Sequence[Job], show: Callable[[str], None]
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the record of each job as it ends.
+
+        It may hold arrays that are not on disk yet; see `ARRAYS` of
+        :mod:`hypeeg.experiments.recorder`.
 
         Parameters
         ----------
@@ -95,13 +97,15 @@ class Local:
         if self.n_workers == 1 or len(jobs) == 1:
             for job in jobs:
                 show(job.task.label)
-                yield carry_out_job(work.wing, job, work.data)
+                kept = KeptPart()
+                record = carry_out_job(work.wing, replace(job, part=kept), work.data)
+                yield {**record, ARRAYS: kept.arrays}
             return
         token = uuid.uuid4().hex
         desk = Path(tempfile.gettempdir()) / f"hypeeg-{token}"
         desk.mkdir(mode=0o700)
-        shared = Shared.of((work.wing, work.data), token)
         try:
+            shared = Shared.of((work.wing, work.data, _estimators(jobs)), token, desk)
             for record in self._survive(shared, list(jobs), desk):
                 show(describe(record))
                 yield record
@@ -162,12 +166,22 @@ class Local:
         parallel = Parallel(
             n_jobs=max(2, min(self.n_workers, len(jobs))),
             return_as="generator_unordered",
-            max_nbytes=_MAPPED,
+            max_nbytes=None,
         )
+        nothing: Any = None
         found: Iterator[dict[str, Any]] = parallel(
-            delayed(_in_worker)(shared, job, desk) for job in jobs
+            delayed(_in_worker)(shared, replace(job, estimator=nothing), desk) for job in jobs
         )
         return found
+
+
+def _estimators(jobs: Sequence[Job]) -> dict[tuple[str, int], Any]:
+    """Return the estimators of jobs, by pipeline and seed: a worker gets each once."""
+    return {_estimator_of(job): job.estimator for job in jobs}
+
+
+def _estimator_of(job: Job) -> tuple[str, int]:
+    return job.task.pipeline, job.task.fold.seed
 
 
 def _marker(desk: Path, index: int) -> Path:
@@ -180,7 +194,8 @@ def _in_worker(shared: Shared, job: Job, desk: Path) -> dict[str, Any]:
     # Whoever tidies the folder of temporary files must not end a run with it.
     desk.mkdir(mode=0o700, exist_ok=True)
     marker.touch()
-    wing, data = shared.get()
+    wing, data, estimators = shared.get()
+    job = replace(job, estimator=estimators[_estimator_of(job)])
     record = carry_out_job(wing, job, data, desk)
     # Stays where the worker dies, and where the disk is full.
     marker.unlink(missing_ok=True)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypeeg.experiments.fold import carry_out_job
-from hypeeg.experiments.parts import sync_part
+from hypeeg.experiments.parts import sync_parts
 from hypeeg.experiments.shared import cloudpickle
 from hypeeg.experiments.spec_errors import Problem, SpecError
-from hypeeg.experiments.store import RecordError, describe, utc_now
+from hypeeg.experiments.store import RecordError, RunFolder, describe, utc_now
 from hypeeg.experiments.wings import Job, Wing
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ def _take_turn(token: str, origin: bytes, errand: _Errand) -> dict[str, Any]:
         job = replace(errand.job, task=tasks[errand.index])
         record = carry_out_job(known.wing, job, data)
         # What this machine has not written out, no other can.
-        sync_part(job.part)
+        sync_parts([RunFolder(known.folder).part(errand.index)])
         return record
     finally:
         with _REGISTER:

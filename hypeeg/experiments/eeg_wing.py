@@ -18,6 +18,9 @@ from hypeeg.experiments.splits import moabb_mode
 from hypeeg.experiments.tasks import Task, plan_tasks, resolve_scoring
 from hypeeg.experiments.wings import DataFacts, Job
 
+# Trials of the run that this process is at, and what `_labels` returned for them.
+_KNOWN: list[tuple[pd.DataFrame, tuple[np.ndarray, np.ndarray]]] = []
+
 Loader = Callable[[RunSpec], Trials]
 Builder = Callable[[RunSpec, PipelineSpec, Trials, int], Any]
 
@@ -88,11 +91,11 @@ class EEGWing:
 
 
 def _labels(metadata: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the session (str) and the subject of each trial."""
-    return (
-        metadata["session"].astype(str).to_numpy(dtype=str),
-        metadata["subject"].to_numpy(),
-    )
+    """Return the session (str) and the subject of each trial; looked up once for all folds."""
+    if not _KNOWN or _KNOWN[0][0] is not metadata:
+        sessions = metadata["session"].astype(str).to_numpy(dtype=str)
+        _KNOWN[:] = [(metadata, (sessions, metadata["subject"].to_numpy()))]
+    return _KNOWN[0][1]
 
 
 def make_wing() -> EEGWing:

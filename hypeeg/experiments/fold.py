@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -29,6 +30,10 @@ from hypeeg.experiments.wings import Job, Wing
 
 if TYPE_CHECKING:
     from hypeeg.experiments.answers import TestTrials
+
+
+# What the estimators of this run ask for: a job's estimator is never changed, only its clones are.
+_ASKED: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
 def carry_out_job(wing: Wing, job: Job, data: Any, slots: Path | None = None) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def fit_and_score(
     dict
         See :meth:`hypeeg.experiments.wings.Wing.run_task`.
     """
-    from hypeeg.eeg.routing import fit_routed
+    from hypeeg.eeg.routing import fit_with
     from hypeeg.eeg.scoring import Trialwise
     from hypeeg.experiments.answers import Remembering, TestTrials
 
@@ -171,10 +176,10 @@ def fit_and_score(
     if sessions is None:
         sessions = np.full(len(y), "0")
     fitted = begin(job)
-    offered = _offered(fold, X, y, sessions, subjects)
+    wanted = _wanted(job.estimator, fold, X, y, sessions, subjects)
     start = perf_counter()
     with watched(fitted, options.embedding_epochs):
-        fit_routed(fitted, X[train], y[train], offered)
+        fit_with(fitted, X[train], y[train], wanted)
     fit_time = perf_counter() - start
     # Nothing is routed from here on: the test trials belong to the target's domain.
     y_test, test_sessions = y[test], sessions[test]
@@ -218,21 +223,35 @@ def fit_and_score(
     }
 
 
-def _offered(
-    fold: Fold, X: np.ndarray, y: np.ndarray, sessions: np.ndarray, subjects: np.ndarray | None
+def _wanted(
+    estimator: Any,
+    fold: Fold,
+    X: np.ndarray,
+    y: np.ndarray,
+    sessions: np.ndarray,
+    subjects: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Return what an estimator may ask for beside the training trials."""
-    offered: dict[str, Any] = {}
-    if subjects is not None:
-        own = subjects[fold.train]
-        offered["subjects"] = own
-        pairs = zip(own.tolist(), sessions[fold.train].tolist(), strict=True)
-        offered["sessions"] = np.array([f"{subject}/{session}" for subject, session in pairs])
+    """Return what an estimator asks for beside the training trials, of what there is."""
+    from hypeeg.eeg.routing import ROUTED, requested
+
+    # Finding it out takes scikit-learn a millisecond, and is the same for all folds.
+    names = _ASKED.get(estimator)
+    if names is None:
+        names = _ASKED[estimator] = frozenset(requested(estimator, dict.fromkeys(ROUTED)))
+    found: dict[str, Any] = {}
+    if subjects is not None and "subjects" in names:
+        found["subjects"] = subjects[fold.train]
+    if subjects is not None and "sessions" in names:
+        pairs = zip(subjects[fold.train].tolist(), sessions[fold.train].tolist(), strict=True)
+        found["sessions"] = np.array([f"{subject}/{session}" for subject, session in pairs])
     if fold.target is not None and fold.target_labeled:
-        offered |= {"X_target_labeled": X[fold.target], "y_target_labeled": y[fold.target]}
-    elif fold.target is not None:
-        offered["X_target_unlabeled"] = X[fold.target]
-    return offered
+        if "X_target_labeled" in names:
+            found["X_target_labeled"] = X[fold.target]
+        if "y_target_labeled" in names:
+            found["y_target_labeled"] = y[fold.target]
+    elif fold.target is not None and "X_target_unlabeled" in names:
+        found["X_target_unlabeled"] = X[fold.target]
+    return found
 
 
 def _search(fitted: Any) -> dict[str, Any]:

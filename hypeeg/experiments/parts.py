@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,31 @@ from hypeeg.experiments.splits import Fold
 from hypeeg.experiments.store import disk_errors, sync_folder
 
 
+@dataclass
+class KeptPart:
+    """Stands where the file of a task would: its arrays stay in memory until they are recorded.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray or None
+        What :func:`write_part` was given, None until then.
+    """
+
+    arrays: dict[str, np.ndarray] | None = None
+
+
 def write_part(
-    part: Path,
+    part: Path | KeptPart,
     *,
     history: Iterable[Mapping[str, Any]] | None = None,
     curvature_history: Iterable[float] | None = None,
     trials: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write the arrays of a task, in one step; :func:`sync_part` waits until they are on disk.
+    """Write the arrays of a task, in one step; :func:`sync_parts` waits until they are on disk.
 
     Parameters
     ----------
-    part : Path
+    part : Path or KeptPart
         The file; see :meth:`hypeeg.experiments.store.RunFolder.part`.
     history : iterable of mapping, optional
         One row an epoch; of each the plain numbers are kept.
@@ -40,46 +55,63 @@ def write_part(
     DiskFullError
         If there is no space.
     """
-    arrays: dict[str, Any] = {
+    arrays: dict[str, np.ndarray] = {
         "history": np.array(json.dumps(_numeric_rows(history))),
         "curvature_history": np.asarray(list(curvature_history or []), dtype=float),
         **(trials or {}),
     }
-    part.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(part, KeptPart):
+        part.arrays = arrays
+    else:
+        write_arrays(part, arrays)
+
+
+def write_arrays(part: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what a :class:`KeptPart` has kept; as :func:`write_part`."""
+    # Put together in memory: a zip archive is many small writes.
+    content = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez(content, **named)
     # Workers on several machines may write the same part: a number of theirs would not do.
     temporary = part.with_name(f".{part.name}.{uuid.uuid4().hex}.tmp")
     with disk_errors(part.parent.parent):
+        part.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)
+            temporary.write_bytes(content.getbuffer())
             temporary.replace(part)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
-def sync_part(part: Path) -> None:
-    """Wait until the arrays of a task, if it has any, are on disk.
+def sync_parts(parts: Sequence[Path]) -> None:
+    """Wait until the arrays of tasks, of those that have any, are on disk.
 
     Parameters
     ----------
-    part : Path
-        As for :func:`write_part`.
+    parts : sequence of Path
+        As for :func:`write_part`, of one run.
 
     Raises
     ------
     DiskFullError
         If there is no space after all.
     """
-    with disk_errors(part.parent.parent):
-        try:
-            handle = os.open(part, os.O_RDONLY)
-        except FileNotFoundError:
-            return
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        sync_folder(part.parent)
+    folders: set[Path] = set()
+    for part in parts:
+        with disk_errors(part.parent.parent):
+            try:
+                handle = os.open(part, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            folders.add(part.parent)
+    for folder in folders:
+        with disk_errors(folder.parent):
+            sync_folder(folder)
 
 
 def trial_arrays(

@@ -1,44 +1,50 @@
 """Data of a run on their way to workers on the same machine: once each, not once a fold.
 
-The data are pickled once.  Arrays leave the pickle and are memory-mapped by joblib, so that all
-workers look at the same copy; a worker puts the rest together when its first task arrives and
-keeps it.  What is mapped from a cache already is named by its file instead of being copied.
+The data are pickled once, into files that all workers map into their memory: they look at the same
+copy.  A worker puts them together when its first task arrives and keeps them.  What is mapped from
+a cache already is named by its file instead of being copied.
 """
 
 from __future__ import annotations
 
-import io
+import errno
 import pickle
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 # What this worker has put together last: runs follow each other, they do not alternate.
 _KEPT: dict[str, Any] = {}
 
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class Shared:
-    """Data in a form that joblib hands to workers cheaply.
+    """Where data lie that workers of this machine map; small, it travels with every task.
+
+    joblib maps arrays as well, but waits a second for its file at the end of a run, in vain as long
+    as workers keep what they have mapped.
 
     Attributes
     ----------
     token : str
         Tells these data from those of any other run.
-    head : ndarray of uint8
-        The pickle.
-    buffers : tuple of ndarray of uint8
-        Memory of the arrays in it.
+    folder : Path
+        Of the files; whoever made it removes it.
+    places : tuple of (int, int)
+        Begin and end of each array in them.
     """
 
     token: str
-    head: np.ndarray
-    buffers: tuple[np.ndarray, ...]
+    folder: Path
+    places: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, value: Any, token: str) -> Shared:
-        """Take data apart.
+    def of(cls, value: Any, token: str, folder: Path) -> Shared:
+        """Write data into files.
 
         Parameters
         ----------
@@ -46,22 +52,53 @@ class Shared:
             Anything that can be pickled, functions of tests included.
         token : str
             A name of its own.
+        folder : Path
+            Exists.
+
+        Raises
+        ------
+        OSError
+            If there is no space.
         """
-        buffers: list[pickle.PickleBuffer] = []
-        stream = io.BytesIO()
-        _pickler(stream, buffers).dump(value)
-        return cls(
-            token,
-            np.frombuffer(stream.getbuffer(), dtype=np.uint8),
-            tuple(np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers),
-        )
+        try:
+            return cls(token, folder, _write(value, folder))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise OSError(
+                errno.ENOSPC,
+                f"{folder}: no space for the data that workers share; free some, set TMPDIR to a "
+                "folder on another disk, or use n_jobs: 1",
+            ) from error
 
     def get(self) -> Any:
         """Return the data; arrays are mapped and cannot be written to."""
         if self.token not in _KEPT:
             _KEPT.clear()
-            _KEPT[self.token] = pickle.loads(self.head.tobytes(), buffers=self.buffers)
+            _KEPT[self.token] = self._load()
         return _KEPT[self.token]
+
+    def _load(self) -> Any:
+        path = self.folder / "arrays.bin"
+        # There is no mapping an empty file.
+        whole: Any = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else b""
+        buffers = [whole[start:end] for start, end in self.places]
+        return pickle.loads((self.folder / "data.pickle").read_bytes(), buffers=buffers)
+
+
+def _write(value: Any, folder: Path) -> tuple[tuple[int, int], ...]:
+    buffers: list[pickle.PickleBuffer] = []
+    with (folder / "data.pickle").open("wb") as file:
+        _pickler(file, buffers).dump(value)
+    places: list[tuple[int, int]] = []
+    with (folder / "arrays.bin").open("wb") as file:
+        for buffer in buffers:
+            memory = buffer.raw()
+            start = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
+            file.seek(start)
+            file.write(memory)
+            places.append((start, start + memory.nbytes))
+    return tuple(places)
 
 
 def cloudpickle() -> Any:
@@ -73,7 +110,7 @@ def cloudpickle() -> Any:
     return found
 
 
-def _pickler(stream: io.BytesIO, buffers: list[pickle.PickleBuffer]) -> Any:
+def _pickler(stream: IO[bytes], buffers: list[pickle.PickleBuffer]) -> Any:
     class Pickler(cloudpickle().Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
             found = _mapped_from(obj) if type(obj) is np.memmap else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hypeeg.experiments.parts import KeptPart
 from hypeeg.experiments.tasks import Task
 
 _MODULES = {
@@ -68,8 +69,8 @@ class Job:
         Unfitted; a clone of it is fitted.
     options : FoldOptions
         Shared settings.
-    part : Path
-        File for the arrays of this task, see :func:`hypeeg.experiments.fold.write_part`.
+    part : Path or KeptPart
+        File for the arrays of this task, see :func:`hypeeg.experiments.parts.write_part`.
     model : Path or None
         Folder for the fitted model, None to keep none.
     study : Path or None
@@ -79,7 +80,7 @@ class Job:
     task: Task
     estimator: Any
     options: FoldOptions
-    part: Path
+    part: Path | KeptPart
     model: Path | None = None
     study: Path | None = None
 

@@ -62,7 +62,7 @@ class _Linear(torch.autograd.Function):
         scaled, offset, inverse, cosh = _parts(weight, bias, root)
         time = torch.hypot(raw_norm(x).squeeze(-1), 1 / root)
         y = torch.mm(x, scaled.t())
-        # Compilers before torch 2.12 lose the gradient of an output that was changed in place.
+        # The compiler of torch 2.11 loses the gradient of an output that was changed in place.
         y = torch.addr(y, time, offset) if is_compiling() else y.addr_(time, offset)
         return y, root, scaled, offset, inverse, cosh, time
 

@@ -217,7 +217,7 @@ class BatchNormalise(torch.autograd.Function):
         lift = torch.addcmul(moved, el, reach)
         y = _multiply(x, g, y)
         by = _columns(directions, x), torch.cat([g * lift, h], 1)
-        # Compilers before torch 2.12 lose the gradient of an output that was changed in place.
+        # The compiler of torch 2.11 loses the gradient of an output that was changed in place.
         y = torch.baddbmm(y, *by) if torch.compiler.is_compiling() else y.baddbmm_(*by)
         mean = reach * n
         ctx.eps = eps

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from concurrent.futures import wait
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ import pandas as pd
 import pytest
 
 from hypeeg.experiments import active as active_module
-from hypeeg.experiments import backends, eeg_wing, gather, store
+from hypeeg.experiments import backends, eeg_wing, fold_log, gather, store
 from hypeeg.experiments.gather import read_embeddings
 from hypeeg.experiments.process import judged_state, this_host
 from hypeeg.experiments.recorder import Recorder
@@ -124,9 +123,11 @@ def wait_for_each_record() -> None:
     """Let a task begin only when the one before it is on disk: how many are is certain then."""
     original = Recorder.hand_over
 
-    def hand_over(self: Recorder, record: dict[str, Any]) -> dict[str, Any] | None:
+    def hand_over(self: Recorder, record: dict[str, Any]) -> Sequence[dict[str, Any]]:
+        self.pause = 0
         before = original(self, record)
-        wait([self._pending])
+        while not self._written:
+            time.sleep(0.01)
         return before
 
     Recorder.hand_over = hand_over
@@ -193,7 +194,7 @@ MOMENTS = {
     "before the data are read": dying(eeg_wing, "plan_tasks"),
     "before the tasks are written": dying(store, "replace_file", 6),
     "before the first fold": dying(backends, "carry_out_job"),
-    "before a line": dying(store, "to_json", 12),
+    "before a line": dying(fold_log, "to_json", 7),
     "between arrays and line": dying(backends, "carry_out_job", 4, after=True),
     "before the tables": dying(active_module, "scores_frame"),
     "while arrays are gathered": dying(gather, "_write_embeddings", 2),
@@ -321,7 +322,7 @@ def test_failed_tasks_run_again_only_when_asked_for(lab: Lab) -> None:
             die()
 
     lab.on_fit = fail
-    path = lab.run_and_die()
+    path = lab.run_and_die(wait_for_each_record)
     n_failed = sum(r["status"] == "failed" for r in RunFolder(path).folds.read())
     assert n_failed == 4
     lab.on_fit = lambda _: None
