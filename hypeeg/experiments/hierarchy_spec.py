@@ -250,8 +250,6 @@ class HierarchyPipelineSpec(Section):
                     f"pipeline {self.name!r}: params {' and '.join(given)} are for "
                     "LorentzEmbedding, and flat space has no curvature; remove them"
                 )
-        if self.twin_of == self.name or self.variant_of == self.name:
-            raise ValueError(f"pipeline {self.name!r} cannot be compared with itself")
         if self.twin_of is not None and self.training is not None:
             wrong = [k for k in _BUDGET if k in self.training.model_fields_set]
             if wrong:
