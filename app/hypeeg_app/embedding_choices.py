@@ -22,6 +22,7 @@ from hypeeg_app.trials import COLORS, Trials, beside, kept_choice
 
 TRIAL_KEY, ENDS_KEY, CLICKED_KEY = "trial", "ends", "clicked-trial"
 DRAW_KEY, WANTED_KEY = "draw", "drawings-wanted"
+POINTS_SHOWN = "Trials"
 EVERY_NETWORK = "all networks, overlaid"
 TRAINED = "trained"
 LISTED = 2000
@@ -151,9 +152,14 @@ def choose_view(trials: Trials, space: str) -> tuple[str, str, bool]:
     if not trials.hyperbolic:
         return str(around), reduction, True
     part = st.segmented_control(
-        "Show", ["Trials", "Whole disk"], default="Trials", required=True, key="view"
+        "Show",
+        [POINTS_SHOWN, "Whole disk"],
+        default=POINTS_SHOWN,
+        required=True,
+        key="view",
+        format_func=lambda part: f"{trials.unit}s".capitalize() if part == POINTS_SHOWN else part,
     )
-    return str(around), reduction, part == "Trials"
+    return str(around), reduction, part == POINTS_SHOWN
 
 
 def choose_epoch(trials: Trials) -> int | str:
@@ -223,21 +229,23 @@ def choose_trial(trials: Trials, state: Any) -> tuple[int | None, bool, list[int
             st.session_state.pop(key, None)
     if CLICKED_KEY in st.session_state:
         st.session_state[TRIAL_KEY] = st.session_state.pop(CLICKED_KEY)
-    names = [f"trial {t} · {y}" for t, y in zip(table["trial"], table["label"], strict=True)]
+    names = [
+        f"{trials.unit} {t} · {y}" for t, y in zip(table["trial"], table["label"], strict=True)
+    ]
     # A list of many thousand names is slow in the browser: any point can be clicked instead.
     listed = set(np.linspace(0, len(table) - 1, min(len(table), LISTED)).astype(int).tolist())
     listed |= {i for i in (st.session_state.get(TRIAL_KEY),) if i is not None}
     listed |= set(st.session_state.get(ENDS_KEY, []))
     options = sorted(listed)
     index = st.selectbox(
-        "Trial",
+        trials.unit.capitalize(),
         options,
         index=None,
         key=TRIAL_KEY,
         format_func=names.__getitem__,
         placeholder="Click a point, or choose",
     )
-    recentre = st.toggle("Re-centre on this trial", key="recentre", disabled=index is None)
+    recentre = st.toggle(f"Re-centre on this {trials.unit}", key="recentre", disabled=index is None)
     ends: list[int] = []
     if index is not None:
         ends = st.multiselect(
@@ -246,6 +254,6 @@ def choose_trial(trials: Trials, state: Any) -> tuple[int | None, bool, list[int
             key=ENDS_KEY,
             format_func=names.__getitem__,
             max_selections=8,
-            placeholder="Other trials",
+            placeholder=f"Other {trials.unit}s",
         )
     return index, bool(recentre and index is not None), ends

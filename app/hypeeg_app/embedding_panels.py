@@ -29,7 +29,7 @@ SHOWN_ROWS = 2000
 def show_trial(trials: Trials, index: int, nearest: np.ndarray) -> None:
     """Show the facts of one trial and its neighbours."""
     row = trials.table.loc[index]
-    st.subheader(f"Trial {row['trial']}", anchor=False)
+    st.subheader(f"{trials.unit.capitalize()} {row['trial']}", anchor=False)
     right = row["label"] == row["prediction"]
     st.markdown(
         f"{row['network']}  \nlabel **{row['label']}**, predicted **{row['prediction']}** "
@@ -37,7 +37,8 @@ def show_trial(trials: Trials, index: int, nearest: np.ndarray) -> None:
     )
     shown = trials.table.loc[nearest, ["trial", "label"]]
     shown["distance"] = trials.distances_to(index)[nearest]
-    st.markdown(f"Nearest {len(nearest)} trials, in all {trials.embedding.shape[1]} dimensions:")
+    dimension = trials.embedding.shape[1]
+    st.markdown(f"Nearest {len(nearest)} {trials.unit}s, in all {dimension} dimensions:")
     st.dataframe(
         shown,
         hide_index=True,
@@ -52,6 +53,10 @@ def show_below(run: Run, trials: Trials, selected: np.ndarray | None) -> None:
         "Signals": ":material/show_chart: Signals",
         "Radius": ":material/radar: Radius and certainty",
     }
+    if trials.unit != "trial":
+        del parts["Signals"]
+    if st.session_state.get("below") not in parts:
+        st.session_state.pop("below", None)
     part = st.segmented_control(
         "Below",
         list(parts),
@@ -73,9 +78,10 @@ def show_selection(trials: Trials, chosen: np.ndarray | None) -> None:
     """Show what a lasso or a box encloses, as a table that can be downloaded."""
     table = trials.described()
     if chosen is None:
+        more = " and to see their signals" if trials.unit == "trial" else ""
         st.caption(
             ":material/lasso_select: Click a point to choose it. Draw around points with the lasso "
-            "or the box (buttons above the picture) to list them here and to see their signals."
+            f"or the box (buttons above the picture) to list them here{more}."
         )
         return
     st.dataframe(
@@ -96,7 +102,7 @@ def show_selection(trials: Trials, chosen: np.ndarray | None) -> None:
     st.dataframe(own.head(SHOWN_ROWS), hide_index=True, height=300, column_config=numbers)
     with st.container(horizontal=True):
         st.download_button(
-            f"Download {len(own)} trials (CSV)",
+            f"Download {len(own)} {trials.unit}s (CSV)",
             own.to_csv(index=False),
             file_name="selected_trials.csv",
             mime="text/csv",
@@ -233,13 +239,13 @@ def show_radius(trials: Trials) -> None:
         x_title=words,
         y_title=f"{kind} of the prediction",
     )
-    chart(figure, "radius", f"{kind} against the radius of {len(trials)} trials")
+    chart(figure, "radius", f"{kind} against the radius of {len(trials)} {trials.unit}s")
     with_certainty = rank_correlation(radius, certainty)
     with_error = rank_correlation(radius, correct.astype(float))
     st.caption(
         f"Spearman's ρ of the radius with {kind.lower()} is {_number(with_certainty)}, with being "
-        f"right {_number(with_error)} ({len(trials)} trials). In a hyperbolic head logits grow "
-        "with the radius, so that confidence does by construction; whether the network is right "
+        f"right {_number(with_error)} ({len(trials)} {trials.unit}s). In a hyperbolic head logits "
+        "grow with the radius, so that confidence does by construction; whether the network is right "
         "more often there is what the second number tells."
     )
 

@@ -61,26 +61,31 @@ def explain(shown: Picture, trials: Trials, around: str, reduction: str, moved: 
         text = _explain_umap(shown, trials)
     elif shown.hyperbolic:
         space = f"Poincaré disk of curvature −{shown.c:.3g}" if shown.c else "Poincaré disk"
-        text = f"{len(trials)} test trials in the {space}. Dotted circles: distance from the middle"
+        text = f"{_counted(trials)} in the {space}. Dotted circles: distance from the middle"
         text += "." if shown.c else " in units of 1/√c."
     else:
-        text = f"{len(trials)} test trials of a Euclidean network."
+        text = f"{_counted(trials)} of a Euclidean network."
     if shown.reduced and shown.frame is not None:
         name = reduction.replace("T", "t", 1).replace("H", "h", 1) if shown.hyperbolic else "PCA"
         where = "at" if shown.hyperbolic else "around"
         text += (
             f" {shown.dimension} dimensions are brought to two by {name} {where} the "
             f"{around.lower()}, which keeps {shown.kept:.0%} of the squared distances from there; "
-            "trials that look close may lie apart in the dimensions left out."
+            f"{trials.unit}s that look close may lie apart in the dimensions left out."
         )
     if moved:
         text += (
-            " The picture is moved by the Möbius translation that brings the chosen trial to the "
-            "middle: distances in it are as before."
+            " The picture is moved by the Möbius translation that brings the chosen "
+            f"{trials.unit} to the middle: distances in it are as before."
             if shown.hyperbolic
-            else " The picture is shifted to the chosen trial."
+            else f" The picture is shifted to the chosen {trials.unit}."
         )
     return text
+
+
+def _counted(trials: Trials) -> str:
+    # All nodes of a taxonomy are placed: none is a test node.
+    return f"{len(trials)} {'' if trials.unit == 'node' else 'test '}{trials.unit}s"
 
 
 def _explain_umap(shown: Picture, trials: Trials) -> str:
@@ -88,7 +93,7 @@ def _explain_umap(shown: Picture, trials: Trials) -> str:
     count = str(n) if n == len(trials) else f"{n} of {len(trials)}"
     kind = "hyperbolic " if trials.hyperbolic else ""
     return (
-        f"UMAP of the {kind}distances between {count} test trials in all {shown.dimension} "
+        f"UMAP of the {kind}distances between {count} {trials.unit}s in all {shown.dimension} "
         "dimensions. Neighbours stay neighbours; distances, sizes and gaps of groups mean little."
     )
 

@@ -28,6 +28,11 @@ COLORS = (
 )
 """What trials can be coloured by."""
 
+UNITS = dict.fromkeys(("test", "validation", "few_shot"), "image") | dict.fromkeys(
+    ("reconstruction", "link_prediction"), "node"
+)
+"""What a trial is called in evaluations without people; elsewhere it is a trial."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trials:
@@ -54,6 +59,8 @@ class Trials:
         Epochs of training of which embeddings were kept.
     epoch_embedding, epoch_curvature : ndarray, shape (n_trials, n_epochs, n) and (..., n_epochs)
         Those embeddings.
+    unit : str
+        What one of them is called: trial, image or node.
     """
 
     embedding: np.ndarray
@@ -65,6 +72,7 @@ class Trials:
     epochs: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
     epoch_embedding: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
     epoch_curvature: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    unit: str = "trial"
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], kind: str) -> Trials:
@@ -82,7 +90,9 @@ class Trials:
         table = pd.DataFrame({k: arrays[k] for k in ("trial", "subject", "session", "fold")})
         table["seed"] = arrays["seed"]
         keys = ["subject", *(["session"] if kind != "cross_subject" else []), "fold", "seed"]
-        if table["seed"].nunique() == 1:
+        if kind in UNITS:
+            keys = ["seed"]
+        elif table["seed"].nunique() == 1:
             keys.remove("seed")
         table["network"] = [
             " · ".join(f"{key} {value}" for key, value in zip(keys, row, strict=True))
@@ -111,6 +121,7 @@ class Trials:
             arrays["epochs"] if kept else np.empty(0, dtype=int),
             arrays["epoch_embedding"] if kept else np.empty((n, 0, 0)),
             arrays["epoch_curvature"] if kept else np.empty((n, 0)),
+            UNITS.get(kind, "trial"),
         )
 
     def __len__(self) -> int:
@@ -251,7 +262,7 @@ class Trials:
         what, distance = self.to_class()
         rows = zip(*values, self.radius()[chosen], distance[chosen], strict=True)
         return [
-            f"<b>trial {trial}</b><br>{network}<br>{label}"
+            f"<b>{self.unit} {trial}</b><br>{network}<br>{label}"
             + ("" if label == prediction else f" taken for {prediction}")
             + (f"<br>confidence {confidence:.2f}" if np.isfinite(confidence) else "")
             + f"<br>distance from origin {radius:.3f}"

@@ -23,6 +23,7 @@ from pydantic import (
 from hypeeg.eeg.training_spec import TrainingSpec as TrainingSpec
 from hypeeg.eeg.tuning_spec import TuningSpec as TuningSpec
 from hypeeg.eeg.tuning_spec import extremes
+from hypeeg.training.relations import check_relations
 
 CLASSICAL_MODELS = (
     *("csp_lda", "logvar_lda"),
@@ -253,32 +254,15 @@ def check_pipelines(pipelines: Sequence[PipelineSpec]) -> None:
         run, names another twin, or gives a parameter another value than the pipeline it is compared
         with.
     """
-    if not pipelines:
-        raise ValueError("pipelines is empty; give at least one")
-    by_name: dict[str, PipelineSpec] = {}
+    by_name = check_relations(pipelines)
     for spec in pipelines:
-        if spec.name in by_name:
-            raise ValueError(f"two pipelines are named {spec.name!r}; give each its own name")
-        by_name[spec.name] = spec
-    for spec in pipelines:
-        if spec.variant_of == spec.name or spec.variant_of not in (None, *by_name):
-            raise ValueError(
-                f"pipeline {spec.name!r}: variant_of names {spec.variant_of!r}, which is no other "
-                f"pipeline of this run; the pipelines are {', '.join(by_name)}"
-            )
         if spec.twin_of is None:
             continue
-        parent = by_name.get(spec.twin_of)
-        if parent is None:
+        parent = by_name[spec.twin_of]
+        if parent.is_classical:
             raise ValueError(
-                f"pipeline {spec.name!r}: twin_of names {spec.twin_of!r}, which is not a pipeline "
-                f"of this run; the pipelines are {', '.join(by_name)}"
-            )
-        if parent.is_classical or parent.twin_of is not None:
-            kind = "a classical pipeline" if parent.is_classical else "a twin itself"
-            raise ValueError(
-                f"pipeline {spec.name!r}: twin_of names {parent.name!r}, which is {kind}; "
-                "name a hyperbolic network"
+                f"pipeline {spec.name!r}: twin_of names {parent.name!r}, which is a classical "
+                "pipeline; name a hyperbolic network"
             )
         for key in sorted(spec.params.keys() & parent.params.keys()):
             if spec.params[key] != parent.params[key]:

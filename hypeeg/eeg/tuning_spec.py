@@ -137,7 +137,7 @@ class TuningSpec(BaseModel):
     @field_validator("grid", "space")
     @classmethod
     def _check_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        from hypeeg.eeg.near_names import near_name
+        from hypeeg.training.near_names import near_name
 
         for key, values in value.items():
             part, dot, name = key.partition(".")

@@ -7,7 +7,7 @@ mistake is reported in well under a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, cast
 
@@ -239,3 +239,27 @@ def plain_data(text: str, source: str, overrides: Sequence[str] = ()) -> Any:
 def slug(name: str) -> str:
     """Return `name` as it may appear in a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"
+
+
+def check_file_names(names: Iterable[str]) -> None:
+    """Check that pipelines can be told apart by the names of their files.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of all pipelines of a run.
+
+    Raises
+    ------
+    ValueError
+        If two of them would share a file name; on some systems case does not count.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        key = slug(name).lower()
+        if key in taken:
+            raise ValueError(
+                f"pipelines {taken[key]!r} and {name!r} would share the file name {slug(name)!r}; "
+                "rename one of them"
+            )
+        taken[key] = name

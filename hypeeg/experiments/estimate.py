@@ -1,6 +1,7 @@
 """What a run will take, before any recording is read: folds, fits, memory, time.
 
-Numbers of trials come from the data set's manifest.  Memory is that of loading
+Numbers of trials come from the data set's manifest; images and taxonomies, which are small, are
+read (:mod:`hypeeg.experiments.wing_costs`).  Memory is that of loading
 (:mod:`hypeeg.eeg.memory`) or of training, whichever is more.  Time is scaled from earlier runs of
 the same pipelines on the same data, in proportion to training trials × epochs × fits; without any,
 from a rule of thumb that may be wrong by a factor of five either way.
@@ -19,6 +20,7 @@ from hypeeg.eeg.memory import MemoryEstimate, available_memory, estimate_memory,
 from hypeeg.eeg.pipeline_spec import PipelineSpec, training_of
 from hypeeg.experiments.base_spec import BaseRunSpec
 from hypeeg.experiments.spec import RunSpec
+from hypeeg.experiments.wing_costs import WingCosts, wing_costs
 
 # A worker holds the libraries (torch, MNE, scikit-learn) beside its training trials.
 WORKER_BYTES = 600_000_000
@@ -72,6 +74,8 @@ class RunEstimate:
         Of loading; None where nothing says how many trials there are.
     train_bytes : int
         Training trials of the largest fold.
+    costs : WingCosts or None
+        Of images or a taxonomy, in place of `memory` and `train_bytes`.
     note : str
         What the numbers rest on.
     """
@@ -82,6 +86,7 @@ class RunEstimate:
     n_jobs: int
     memory: MemoryEstimate | None = None
     train_bytes: int = 0
+    costs: WingCosts | None = None
     note: str = field(default="", repr=False)
 
     @property
@@ -106,6 +111,9 @@ class RunEstimate:
     @property
     def peak_bytes(self) -> int | None:
         """Most memory at any moment: of loading, or of training in all jobs at once."""
+        if self.costs is not None:
+            tasks = max(1, min(self.n_jobs, self.n_tasks)) * (WORKER_BYTES + self.costs.task_bytes)
+            return self.costs.data_bytes + tasks
         if self.memory is None:
             return None
         workers = self.n_jobs * (WORKER_BYTES + TRAIN_COPIES * self.train_bytes)
@@ -113,7 +121,7 @@ class RunEstimate:
 
 
 def estimate_run(spec: BaseRunSpec, out: str | Path | None = None) -> RunEstimate:
-    """Estimate what a run takes; nothing is read but manifests and earlier run folders.
+    """Estimate what a run takes; no recording is read.
 
     Parameters
     ----------
@@ -218,7 +226,7 @@ def _memory_line(
     peak: int | None, memory: MemoryEstimate | None = None, n_jobs: int | None = None
 ) -> str:
     if peak is None:
-        return "Memory: unknown before the data are read."
+        return "Memory: unknown: nothing says how large the data are, or they cannot be read here."
     detail = "" if memory is None else f": {memory.describe()}"
     jobs = "" if n_jobs is None else f", with {n_jobs} jobs"
     free = available_memory()
@@ -228,7 +236,7 @@ def _memory_line(
 
 def _time_line(seconds: float | None, estimates: Sequence[RunEstimate]) -> str:
     if seconds is None:
-        return "Time: unknown; once a run of these pipelines is in --out it is known better."
+        return "Time: unknown; earlier runs of these pipelines in --out would tell."
     sources = {p.source for estimate in estimates for p in estimate.pipelines}
     if sources == {"earlier runs"}:
         return f"Time: about {show_time(seconds)}, as earlier runs of these pipelines took."
@@ -255,20 +263,30 @@ def show_time(seconds: float) -> str:
 
 
 def _estimate_other(spec: BaseRunSpec, out: str | Path | None) -> RunEstimate:
-    """Estimate a run whose wing has no manifest: its own count of folds, earlier runs' times."""
-    n_folds = spec.n_folds_per_seed
+    """Estimate a run on images or a taxonomy: earlier runs' times, or by the size of its data."""
+    known = wing_costs(spec)
     found: dict[str, list[float]] = {}
     names = set(spec.pipeline_names)
     for record, _ in _earlier_records(spec, out):
         if record["pipeline"] in names:
             found.setdefault(record["pipeline"], []).append(_took(record))
-    costs = [
-        PipelineCost(name, 1, statistics.median(found[name]), "earlier runs")
-        if name in found
-        else PipelineCost(name, 1, None, "unknown")
-        for name in spec.pipeline_names
-    ]
-    return RunEstimate(n_folds, len(spec.seeds), tuple(costs), spec.n_jobs, note=spec.data_name)
+    costs = []
+    for name in spec.pipeline_names:
+        seconds: float | None = None
+        source = "unknown: the data cannot be read"
+        if name in found:
+            seconds, source = statistics.median(found[name]), "earlier runs"
+        elif known is not None:
+            seconds, source = known.seconds[name] + FIT_SECONDS, "rule of thumb"
+        costs.append(PipelineCost(name, 1, seconds, source))
+    return RunEstimate(
+        n_folds=spec.n_folds_per_seed,
+        n_seeds=len(spec.seeds),
+        pipelines=tuple(costs),
+        n_jobs=spec.n_jobs,
+        costs=known,
+        note=spec.data_name if known is None else known.note,
+    )
 
 
 def _all_sessions(spec: RunSpec, manifest: Manifest) -> int:

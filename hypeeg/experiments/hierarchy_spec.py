@@ -16,9 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from hypeeg.experiments.base_spec import BaseRunSpec, slug
+from hypeeg.experiments.base_spec import BaseRunSpec, check_file_names
 from hypeeg.experiments.sections import Section, as_list
 from hypeeg.experiments.spec_errors import Problem, SpecError, did_you_mean
+from hypeeg.training.relations import check_relations
 
 NAMES = ("WordNetMammals", "WordNetNouns", "BalancedTree")
 """Data sets that are known by name, as in :data:`hypeeg.hierarchy.data.NAMES`."""
@@ -249,8 +250,6 @@ class HierarchyPipelineSpec(Section):
                     f"pipeline {self.name!r}: params {' and '.join(given)} are for "
                     "LorentzEmbedding, and flat space has no curvature; remove them"
                 )
-        if self.twin_of == self.name or self.variant_of == self.name:
-            raise ValueError(f"pipeline {self.name!r} cannot be compared with itself")
         if self.twin_of is not None and self.training is not None:
             wrong = [k for k in _BUDGET if k in self.training.model_fields_set]
             if wrong:
@@ -286,21 +285,10 @@ class HierarchyRunSpec(BaseRunSpec):
     @field_validator("pipelines")
     @classmethod
     def _check_pipelines(cls, value: list[HierarchyPipelineSpec]) -> list[HierarchyPipelineSpec]:
-        by_name = {pipeline.name: pipeline for pipeline in value}
-        if len(by_name) < len(value):
-            names = [p.name for p in value]
-            twice = next(n for n in names if names.count(n) > 1)
-            raise ValueError(f"two pipelines are named {twice!r}; give each its own name")
+        by_name = check_relations(value)
         for pipeline in value:
-            _check_relation(pipeline, by_name)
-        slugs: dict[str, str] = {}
-        for pipeline in expand(value):
-            other = slugs.setdefault(slug(pipeline.name).lower(), pipeline.name)
-            if other != pipeline.name or sum(p.name == other for p in expand(value)) > 1:
-                raise ValueError(
-                    f"pipelines {other!r} and {pipeline.name!r} would share the file name "
-                    f"{slug(pipeline.name)!r}; rename one of them"
-                )
+            _check_dimensions(pipeline, by_name)
+        check_file_names(pipeline.name for pipeline in expand(value))
         return value
 
     def resolve(self) -> HierarchyRunSpec:
@@ -319,24 +307,13 @@ class HierarchyRunSpec(BaseRunSpec):
         )
 
 
-def _check_relation(
+def _check_dimensions(
     pipeline: HierarchyPipelineSpec, by_name: dict[str, HierarchyPipelineSpec]
 ) -> None:
-    for field in ("twin_of", "variant_of"):
-        other = getattr(pipeline, field)
+    for other in (pipeline.twin_of, pipeline.variant_of):
         if other is None:
             continue
-        parent = by_name.get(other)
-        if parent is None:
-            raise ValueError(
-                f"pipeline {pipeline.name!r}: {field} names {other!r}, which is no pipeline of "
-                f"this run; the pipelines are {', '.join(by_name)}.{did_you_mean(other, by_name)}"
-            )
-        if field == "twin_of" and parent.twin_of is not None:
-            raise ValueError(
-                f"pipeline {pipeline.name!r}: twin_of names {other!r}, which is a twin itself; "
-                "name the pipeline it is compared with"
-            )
+        parent = by_name[other]
         dims = parent.dims or [DEFAULT_DIM]
         if pipeline.dims is not None and pipeline.dims != dims:
             raise ValueError(

@@ -27,6 +27,7 @@ from hypeeg.eeg.pipeline_spec import (
 )
 from hypeeg.eeg.preprocessing import PreprocessingSpec
 from hypeeg.experiments.base_spec import BaseRunSpec as BaseRunSpec
+from hypeeg.experiments.base_spec import check_file_names
 from hypeeg.experiments.base_spec import slug as slug
 from hypeeg.experiments.evaluation_spec import EvaluationSpec as EvaluationSpec
 from hypeeg.experiments.kinds import read_run_spec as read_run_spec
@@ -152,14 +153,7 @@ class RunSpec(BaseRunSpec):
         if wrong:
             raise ValueError("; ".join(wrong))
         check_pipelines(value)
-        slugs: dict[str, str] = {}
-        for pipeline in value:
-            other = slugs.setdefault(slug(pipeline.name).lower(), pipeline.name)
-            if other != pipeline.name:
-                raise ValueError(
-                    f"pipelines {other!r} and {pipeline.name!r} would share the file name "
-                    f"{slug(pipeline.name)!r}; rename one of them"
-                )
+        check_file_names(pipeline.name for pipeline in value)
         return value
 
     def resolve(self) -> RunSpec:

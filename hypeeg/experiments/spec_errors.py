@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hypeeg.eeg.near_names import near_name as did_you_mean
+from hypeeg.training.near_names import near_name as did_you_mean
 
 
 @dataclass(frozen=True)

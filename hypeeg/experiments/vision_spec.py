@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
-from hypeeg.experiments.base_spec import BaseRunSpec, slug
+from hypeeg.experiments.base_spec import BaseRunSpec, check_file_names
 from hypeeg.experiments.sections import Section, as_list
 from hypeeg.experiments.spec_errors import did_you_mean
+from hypeeg.training.relations import check_relations
 from hypeeg.training.spec import NetworkTraining
 from hypeeg.vision.names import HYPERBOLIC_MODELS, MODEL_PARAMS
 
@@ -305,18 +306,11 @@ class VisionRunSpec(BaseRunSpec):
     @field_validator("pipelines")
     @classmethod
     def _check_pipelines(cls, value: list[VisionPipelineSpec]) -> list[VisionPipelineSpec]:
-        by_name: dict[str, VisionPipelineSpec] = {}
-        slugs: dict[str, str] = {}
+        by_name = check_relations(value)
+        check_file_names(by_name)
         for pipeline in value:
-            other = slugs.setdefault(slug(pipeline.name).lower(), pipeline.name)
-            if pipeline.name in by_name or other != pipeline.name:
-                raise ValueError(
-                    f"pipelines {other!r} and {pipeline.name!r} would share the file name "
-                    f"{slug(pipeline.name)!r}; rename one of them"
-                )
-            by_name[pipeline.name] = pipeline
-        for pipeline in value:
-            _check_relation(pipeline, by_name)
+            if pipeline.twin_of is not None:
+                _check_twin(pipeline, by_name[pipeline.twin_of])
         return value
 
     @model_validator(mode="after")
@@ -327,21 +321,6 @@ class VisionRunSpec(BaseRunSpec):
                 "groups; set dataset.labels: classes"
             )
         return self
-
-
-def _check_relation(pipeline: VisionPipelineSpec, by_name: dict[str, VisionPipelineSpec]) -> None:
-    for field in ("twin_of", "variant_of"):
-        other = getattr(pipeline, field)
-        if other is None:
-            continue
-        if other not in by_name or other == pipeline.name:
-            raise ValueError(
-                f"pipeline {pipeline.name!r}: {field} names {other!r}, which is no other pipeline "
-                f"of this run; the pipelines are {', '.join(by_name)}."
-                f"{did_you_mean(other, by_name)}"
-            )
-        if field == "twin_of":
-            _check_twin(pipeline, by_name[other])
 
 
 def _check_twin(pipeline: VisionPipelineSpec, parent: VisionPipelineSpec) -> None:

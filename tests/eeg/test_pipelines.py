@@ -113,13 +113,21 @@ def test_wrong_specs(data, message):
     [
         ([], "give at least one"),
         ([OURS, OURS], "two pipelines are named 'ours'"),
-        ([TWIN], "not a pipeline of this run; the pipelines are twin"),
+        ([TWIN], "no other pipeline of this run; the others are none"),
         ([CSP, TWIN.model_copy(update={"twin_of": "csp"})], "a classical pipeline"),
         (
             [OURS, TWIN, TWIN.model_copy(update={"name": "b", "twin_of": "twin"})],
             "a twin itself",
         ),
         ([OURS, TWIN.model_copy(update={"params": {"F1": 8}})], r"params\.F1 is 8 but 4"),
+        ([OURS, TWIN.model_copy(update={"twin_of": "our"})], "Did you mean 'ours'"),
+        (
+            [
+                OURS.model_copy(update={"variant_of": "csp"}),
+                CSP.model_copy(update={"variant_of": "ours"}),
+            ],
+            "in a circle: ours, csp, ours",
+        ),
     ],
 )
 def test_pipelines_that_do_not_go_together(pipelines, message):

@@ -125,7 +125,11 @@ def test_names_and_defaults_are_those_of_the_wing():
         ),
         (
             {"pipelines": [{"name": "a", "model": "LorentzEmbedding", "twin_of": "b"}]},
-            "twin_of names 'b', which is no pipeline",
+            "twin_of names 'b', which is no other pipeline",
+        ),
+        (
+            {"pipelines": [{"name": "a", "model": "LorentzEmbedding", "variant_of": "a"}]},
+            "variant_of names 'a', which is no other pipeline",
         ),
         (
             {
