@@ -245,8 +245,8 @@ def show_radius(trials: Trials) -> None:
     st.caption(
         f"Spearman's ρ of the radius with {kind.lower()} is {_number(with_certainty)}, with being "
         f"right {_number(with_error)} ({len(trials)} {trials.unit}s). In a hyperbolic head logits "
-        "grow with the radius, so that confidence does by construction; whether the network is right "
-        "more often there is what the second number tells."
+        "grow with the radius, so that confidence does by construction; whether the network is "
+        "right more often there is what the second number tells."
     )
 
 
