@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Multiplications a second of a convolution and its two gradients, and how much longer layers on
 # the hyperboloid take.
-MULTIPLICATIONS = 1.0e10
+MULTIPLICATIONS = 2.0e10
 SLOWER = {"LorentzResNet": 2.0, "HybridResNet": 1.0, "ResNet": 1.0}
 # Tensors of the size of each feature map that are held for the gradient.
 HELD = {"LorentzResNet": 6, "HybridResNet": 3, "ResNet": 3}
