@@ -17,6 +17,7 @@ from typing import Any
 import hypeeg
 from hypeeg.experiments import report
 from hypeeg.experiments.cautions import cautions
+from hypeeg.experiments.comparisons import unit_of
 from hypeeg.experiments.recorded import RecordedRun
 from hypeeg.experiments.report_figures import Drawn, run_figures
 from hypeeg.experiments.spec_errors import Problem, SpecError
@@ -154,7 +155,8 @@ def _warnings(run: RecordedRun) -> Iterable[str]:
 
 def _tables(run: RecordedRun) -> Iterable[str]:
     yield f"<h2>Summary</h2>{_table(*shown_rows(run, 'summary'))}"
-    yield f'<p class="note">{escape(caption(run))}. ± is the standard deviation over sessions.</p>'
+    over = "seeds" if unit_of(run.kind) == "seed" else "sessions"
+    yield f'<p class="note">{escape(caption(run))}. ± is the standard deviation over {over}.</p>'
     results = paired_results(run)
     if results:
         header, cells = shown_rows(run, "comparisons")

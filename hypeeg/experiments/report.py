@@ -311,8 +311,15 @@ def _named_rows(
     return ["pipeline", *(title for _, title in columns)], rows
 
 
-def unit_rows(scores: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Return header and cells of the scores by subject and session."""
+def unit_rows(scores: pd.DataFrame, unit: str = "subject") -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of the scores by subject and session, or by seed."""
+    if unit == "seed":
+        order = list(dict.fromkeys(scores["pipeline"]))
+        seeds = scores.pivot_table(index="seed", columns="pipeline", values="score")[order]
+        return ["seed", *order], [
+            [str(seed), *(format_number(float(v)) for v in values)]
+            for seed, values in zip(seeds.index, seeds.to_numpy(), strict=True)
+        ]
     table = unit_scores(scores)
     header = ["subject", "session", *map(str, table.columns)]
     rows = [

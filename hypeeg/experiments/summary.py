@@ -54,13 +54,14 @@ def table_title(result: RunResult, spec: Any, table: pd.DataFrame) -> str:
     str
         Score, data set, evaluation, and what the standard deviation is over.
     """
+    kind, n_seeds = spec.evaluation.kind, len(spec.evaluation.seeds)
+    seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
+    where = f"{result.scoring} on {spec.dataset.name}, {kind.replace('_', ' ')}"
+    if unit_of(kind) == "seed":
+        return f"{where}, std over {seeds}"
     count = int(table["n_units"].max())
     over = "folds" if (table["spread"] == "folds").all() else f"{count} sessions"
-    n_seeds = len(spec.evaluation.seeds)
-    return (
-        f"{result.scoring} on {spec.dataset.name}, {spec.evaluation.kind.replace('_', ' ')}, "
-        f"std over {over}, {n_seeds} seed{'s' if n_seeds > 1 else ''}"
-    )
+    return f"{where}, std over {over}, {seeds}"
 
 
 def closing_lines(result: RunResult) -> list[str]:
@@ -124,9 +125,11 @@ def write_summary(result: RunResult, spec: Any) -> None:
     if lines:
         parts += ["## What to keep in mind", "\n".join(_bullets(lines))]
     if not scores.empty:
+        unit = unit_of(spec.evaluation.kind)
+        by = "seed" if unit == "seed" else "subject and session (mean of folds and seeds)"
         parts += [
-            f"## {result.scoring} by subject and session (mean of folds and seeds)",
-            report.markdown_table(*report.unit_rows(scores)),
+            f"## {result.scoring} by {by}",
+            report.markdown_table(*report.unit_rows(scores, unit)),
         ]
     replace_file(result.folder / "summary.md", ("\n\n".join(parts) + "\n").encode("utf-8"))
 

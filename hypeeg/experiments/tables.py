@@ -148,7 +148,7 @@ def shown_rows(run: RecordedRun, table: str) -> Rows:
         results = paired_results(run)
         return effect_rows(results) if results else ([], [])
     if table == "scores":
-        return report.unit_rows(run.scores)
+        return report.unit_rows(run.scores, unit_of(run.kind))
     frame = run.table(table)
     if frame.empty:
         return [], []
@@ -162,9 +162,10 @@ def caption(run: RecordedRun) -> str:
     """Say in one line what the numbers of a run are."""
     n_seeds = run.scores["seed"].nunique()
     n_subjects = run.scores["subject"].nunique()
+    subjects = f"{n_subjects} subject{'s' if n_subjects != 1 else ''}, "
     return (
         f"{run.scoring} on {run.dataset}, {run.kind.replace('_', ' ')}, "
-        f"{n_subjects} subject{'s' if n_subjects != 1 else ''}, "
+        f"{'' if unit_of(run.kind) == 'seed' else subjects}"
         f"{n_seeds} seed{'s' if n_seeds != 1 else ''}"
     )
 

@@ -164,6 +164,14 @@ def test_markdown_has_one_cell_a_column() -> None:
     ]
 
 
+def test_scores_without_people_are_told_by_seed() -> None:
+    one = scores_of({"h": [[0.5]], "a": [[1.0]]})
+    both = pd.concat([one, one.assign(seed=3, score=[0.25, 0.75])])
+    header, rows = report.unit_rows(both, "seed")
+    assert header == ["seed", "h", "a"]
+    assert rows == [["0", "0.500", "1.000"], ["3", "0.250", "0.750"]]
+
+
 def test_spread_of_seeds_is_over_their_means() -> None:
     first = scores_of({"h": [[0.7, 0.9], [0.9, 0.9]]})
     second = scores_of({"h": [[0.5, 0.5], [0.6, 0.6]]}).assign(seed=1)

@@ -16,7 +16,9 @@ import pytest
 
 from hypeeg.experiments.fold import FoldOptions
 from hypeeg.experiments.gather import read_embeddings
+from hypeeg.experiments.html_report import write_report
 from hypeeg.experiments.kinds import read_run_spec, run_spec_from_data
+from hypeeg.experiments.recorded import RecordedRun
 from hypeeg.experiments.resume import ResumeError, resume
 from hypeeg.experiments.runner import run
 from hypeeg.experiments.saved import load_pipeline
@@ -334,6 +336,16 @@ def test_record(finished):
     assert accuracy == scores.loc[0, "score"]
     described = json.loads((finished.folder / "data.json").read_text())
     assert described["classes"]["red_disc"] == 60
+
+
+def test_words_speak_of_images_and_seeds(finished, tmp_path):
+    kept = (finished.folder / "summary.md").read_text(encoding="utf-8")
+    assert "accuracy on SyntheticShapes, test, std over 2 seeds" in kept
+    page, tables = write_report([RecordedRun.open(finished.folder)], tmp_path / "report.html")
+    assert "test, 2 seeds. ± is the standard deviation over seeds" in page.read_text("utf-8")
+    for text in (kept, tables.read_text("utf-8")):
+        assert "subject" not in text
+        assert "session" not in text
 
 
 def test_kept_network_predicts_what_the_run_predicted(finished):
