@@ -254,7 +254,7 @@ def _measure(estimator: Any, data: HierarchyData) -> tuple[np.ndarray, dict[str,
     nearest = nearest_nodes(distances, data.nodes, taxonomy.n_nodes, device=device)
 
     def far(nodes: np.ndarray) -> np.ndarray:
-        found: np.ndarray = distances(torch.from_numpy(nodes).to(device)).cpu().numpy()
+        found: np.ndarray = distances(torch.from_numpy(nodes.copy()).to(device)).cpu().numpy()
         return found
 
     # Where there is no single root, depth is measured from the nearest.

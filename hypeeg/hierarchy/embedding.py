@@ -193,7 +193,8 @@ class TaxonomyEmbedding(BaseEstimator):
         )
         self.nodes_ = taxonomy.nodes
         self.module_ = PointTable(start, self._make_manifold()).to(device)
-        self._train(torch.from_numpy(taxonomy.edges).to(device), seed)
+        # A copy: workers of a run share one that cannot be written to.
+        self._train(torch.from_numpy(taxonomy.edges.copy()).to(device), seed)
         return self
 
     def transform(self, nodes: Sequence[str] | None = None) -> np.ndarray:

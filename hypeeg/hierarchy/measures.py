@@ -203,7 +203,7 @@ def nearest_nodes(
     block = max(1, _BLOCK_NUMBERS // n_nodes)
     found = []
     for start in range(0, len(nodes), block):
-        u = torch.from_numpy(np.asarray(nodes[start : start + block], dtype=np.int64)).to(device)
+        u = torch.from_numpy(np.array(nodes[start : start + block], dtype=np.int64)).to(device)
         far = dissimilarity(u)
         far[torch.arange(len(u), device=u.device), u] = torch.inf
         found.append(far.argmin(1).cpu().numpy())

@@ -260,3 +260,15 @@ def test_the_rate_burns_in_and_falls_to_its_end():
     assert rates[10] == pytest.approx(1)
     assert rates[60] == pytest.approx(0.6)
     assert rates[110] == pytest.approx(0.2)
+
+
+def test_data_that_cannot_be_written_to_raise_no_warning(tree):
+    """Workers of a run share one copy of the data, mapped for reading."""
+    edges = tree.edges.copy()
+    edges.setflags(write=False)
+    shared = Taxonomy(tree.name, tree.nodes, edges)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick = {**QUICK, "epochs": 6, "burn_in": 2}
+        embedding = TaxonomyEmbedding(**quick, random_state=0, device="cpu").fit(shared)
+        assert embedding.score(shared) > 0
