@@ -28,7 +28,7 @@ SLOWER = {"LorentzResNet": 2.0, "HybridResNet": 1.0, "ResNet": 1.0}
 # Tensors of the size of each feature map that are held for the gradient.
 HELD = {"LorentzResNet": 6, "HybridResNet": 3, "ResNet": 3}
 # Seconds for each pair of nodes whose distance a step needs, and for the step itself.
-PAIR_SECONDS = {"LorentzEmbedding": 1.2e-6, "EuclideanEmbedding": 7e-7}
+PAIR_SECONDS = {"LorentzEmbedding": 2.5e-7, "EuclideanEmbedding": 1.1e-7}
 STEP_SECONDS = 1e-3
 # Points, gradients and two moments of an optimiser.
 POINT_COPIES = 4
