@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,21 @@ def disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def sync_file(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or there is no space after all.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_folder(folder: Path, contents: bool = False) -> None:
     """Wait until the names in a folder are on disk, and what the files hold if wanted.
 
@@ -59,14 +74,8 @@ def sync_folder(folder: Path, contents: bool = False) -> None:
     """
     paths = list(folder.rglob("*")) if contents else []
     for path in [*paths, folder]:
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except PermissionError:
-            continue
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with suppress(PermissionError):
+            sync_file(path)
 
 
 def replace_file(target: Path, content: bytes, durable: bool = True) -> None:

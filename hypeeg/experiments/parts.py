@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from hypeeg.experiments.durable import disk_errors, sync_file, sync_folder
 from hypeeg.experiments.splits import Fold
-from hypeeg.experiments.store import disk_errors, sync_folder
 
 
 @dataclass
@@ -101,13 +100,9 @@ def sync_parts(parts: Sequence[Path]) -> None:
     for part in parts:
         with disk_errors(part.parent.parent):
             try:
-                handle = os.open(part, os.O_RDONLY)
+                sync_file(part)
             except FileNotFoundError:
                 continue
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
             folders.add(part.parent)
     for folder in folders:
         with disk_errors(folder.parent):
