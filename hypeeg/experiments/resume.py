@@ -100,6 +100,7 @@ def _resume(
     progress: bool | None,
 ) -> RunResult:
     folder = RunFolder(path)
+    _check_no_links(folder)
     _check_not_alive(folder, force)
     with folder.held():
         # Once more: another process may have gone on with it and ended in the meantime.
@@ -146,6 +147,16 @@ def _resume(
 
         with open_backend(spec) as backend:
             return carry_out(active, start, backend, progress)
+
+
+def _check_no_links(folder: RunFolder) -> None:
+    """Refuse a folder whose files lead elsewhere: going on would write there."""
+    for path in folder.path.rglob("*"):
+        if path.is_symlink():
+            raise ResumeError(
+                f"{path} is a link to {str(path.readlink())!r}; a run writes to files of its own: "
+                "put what it leads to in its place, or remove it"
+            )
 
 
 def _check_not_alive(folder: RunFolder, force: bool) -> dict[str, Any]:

@@ -232,6 +232,26 @@ def test_a_run_killed_before_its_first_status_is_no_run(lab: Lab) -> None:
         lab.resume(path)
 
 
+@pytest.mark.parametrize("name", ["log.txt", "folds.jsonl", "parts/000003.npz"])
+def test_a_run_with_files_that_lead_elsewhere_does_not_go_on(
+    lab: Lab, tmp_path: Path, name: str
+) -> None:
+    """Run folders come from other people too: nothing outside is written to."""
+    path = lab.run_and_die(dying(backends, "carry_out_job", 9))
+    other = tmp_path / "somebody's file"
+    other.write_bytes((path / name).read_bytes() if (path / name).exists() else b"kept")
+    before = other.read_bytes()
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(other)
+    with pytest.raises(ResumeError, match=r"is a link to .*put what it leads to in its place"):
+        lab.resume(path)
+    assert other.read_bytes() == before
+    (path / name).unlink()
+    (path / name).write_bytes(before)
+    assert lab.resume(path).state == "done"
+    assert_same_results(path, lab.whole())
+
+
 def test_a_run_killed_while_parts_are_removed_is_done(lab: Lab) -> None:
     path = lab.run_and_die(dying(RunFolder, "remove_parts"))
     assert state_of(path) == "done"
