@@ -83,9 +83,10 @@ def explain(shown: Picture, trials: Trials, around: str, reduction: str, moved: 
     return text
 
 
-def _counted(trials: Trials) -> str:
+def _counted(trials: Trials, count: str = "") -> str:
     # All nodes of a taxonomy are placed: none is a test node.
-    return f"{len(trials)} {'' if trials.unit == 'node' else 'test '}{trials.unit}s"
+    of_test = "" if trials.unit == "node" else "test "
+    return f"{count or len(trials)} {of_test}{trials.unit}s"
 
 
 def _explain_umap(shown: Picture, trials: Trials) -> str:
@@ -93,7 +94,7 @@ def _explain_umap(shown: Picture, trials: Trials) -> str:
     count = str(n) if n == len(trials) else f"{n} of {len(trials)}"
     kind = "hyperbolic " if trials.hyperbolic else ""
     return (
-        f"UMAP of the {kind}distances between {count} {trials.unit}s in all {shown.dimension} "
+        f"UMAP of the {kind}distances between {_counted(trials, count)} in all {shown.dimension} "
         "dimensions. Neighbours stay neighbours; distances, sizes and gaps of groups mean little."
     )
 
