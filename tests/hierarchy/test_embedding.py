@@ -61,9 +61,9 @@ def test_softmax_loss_is_that_of_the_paper():
     assert float(loss) == pytest.approx((first + second) / 2, rel=1e-6)
 
 
+@mpmath.workdps(40)
 def exterior_angle(u, v, c):
     """Angle at v between the geodesic to u and the ray on from the origin: law of cosines."""
-    mpmath.mp.dps = 40
     u, v, c = ([mpmath.mpf(float(x)) for x in p] for p in (u, v, [c]))
     c = c[0]
 

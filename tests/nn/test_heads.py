@@ -22,13 +22,13 @@ from hypeeg.nn.signed_distance import signed_distances
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@mpmath.workdps(30)
 def test_fast_asinh_is_exact_to_a_few_digits_of_the_last_place(dtype: torch.dtype) -> None:
     top = math.log10(torch.finfo(dtype).max) - 0.1
     magnitude = torch.cat(
         [torch.logspace(-30, top, 150, dtype=dtype), torch.linspace(0.01, 5, 150, dtype=dtype)]
     )
     a = torch.cat([magnitude, -magnitude, torch.zeros(1, dtype=dtype)])
-    mpmath.mp.dps = 30
     exact = [mpmath.asinh(mpmath.mpf(v)) for v in a.tolist()]
     worst = max(
         abs((mpmath.mpf(v) - e) / e) if e else abs(mpmath.mpf(v))

@@ -25,13 +25,13 @@ def scalar(value: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize(("c", "c_new"), [(1.0, 1.01), (0.05, 20.0), (20.0, 0.05), (0.3, 0.3)])
+@mpmath.workdps(40)
 def test_exp_move_against_mpmath(dtype, c, c_new):
     """Same direction, same distance to the origin: from 1e-12 away to the edge of float32."""
     radii = [1e-12, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 9.0]
     x = torch.tensor([[math.sinh(math.sqrt(c) * r) / math.sqrt(c) * d for d in (0.6, -0.8)]
                       for r in radii], dtype=F64).to(dtype)  # fmt: skip
     moved = move_points_(x.clone(), scalar(c), scalar(c_new))
-    mpmath.mp.dps = 40
     for row, got in zip(x.double().tolist(), moved.double().tolist(), strict=True):
         exact = [mpmath.mpf(v) for v in row]
         norm = mpmath.sqrt(sum(v * v for v in exact))
