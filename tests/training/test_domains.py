@@ -285,7 +285,7 @@ def test_sharpness_passes_leave_no_trace_in_domain_statistics(shifted):
     assert optimizer.updates > 0
     never = Hyperbolic(**options, sharpness_every=1000).fit(X, y, domains=domain)
     for key, value in never.module_.state_dict().items():
-        # A bias before batch normalisation has no gradient but roundings, which Adam makes steps of.
+        # A bias before batch norm has no gradient but roundings, which Adam makes steps of.
         atol = 1e-3 if key in ("body.bias", "bnorm.running_mean") else 1e-6
         torch.testing.assert_close(aware.module_.state_dict()[key], value, rtol=1e-5, atol=atol)
     assert (
