@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -59,9 +59,9 @@ def training_step(
     return step
 
 
-def adamw(parameters: object, lr: float) -> torch.optim.Optimizer:
+def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """Return torch's optimiser as it is fastest without being one kernel."""
-    return torch.optim.AdamW(parameters, lr=lr, foreach=True)  # type: ignore[arg-type]
+    return torch.optim.AdamW(parameters, lr=lr, foreach=True)
 
 
 def eeg(repeats: int) -> None:

@@ -88,8 +88,8 @@ class HypEEGClassifier(HyperbolicClassifier):
     refresh_batch_norm : bool, default True
         Compute batch-norm statistics anew from the training trials when training ends.
     compile : bool, default False
-        Send training passes through :func:`torch.compile`: faster steps on a GPU, after half a
-        minute.
+        Send training passes through :func:`torch.compile`: faster steps on a GPU, once
+        compiled.
     domain : "subject", "session" or None, default None
         Which of `subjects` and `sessions` given to :meth:`fit` says a trial's domain.  Networks
         with statistics for each domain (``HyperbolicEEGNetDSBN``, ``EEGNetDSBN``) then normalise

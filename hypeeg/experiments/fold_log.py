@@ -39,7 +39,7 @@ class FoldLog:
         """
         lines = "".join(to_json(record) + "\n" for record in records).encode("utf-8")
         # Read and write without buffering: each call is one system call that can fail by itself.
-        with open(self.path, "a+b", buffering=0) as file:  # noqa: PTH123 - buffering matters
+        with self.path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)
             if end < file.seek(0, os.SEEK_END):
                 logger.warning("%s: removed a line that was cut off", self.path.name)

@@ -94,8 +94,8 @@ class HyperbolicClassifier(PredictsWithNet, KeepsModel):
         each validation), instead of predicting with running averages that few steps have moved.
     compile : bool, default False
         Send training passes through :func:`torch.compile`.  On a GPU a step of a small network is
-        mostly the launching of kernels, of which a compiled one has fewer.  Compiling takes half
-        a minute, once in a process for all fits of one network; dropout draws other numbers.
+        mostly the launching of kernels, of which a compiled one has fewer.  Compiling takes its
+        time, once in a process for all fits of one network; dropout draws other numbers.
     device : str, default "auto"
         ``"auto"`` takes CUDA, else MPS, else the CPU.
     random_state : int, RandomState or None, default None

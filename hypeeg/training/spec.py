@@ -56,7 +56,7 @@ class NetworkTraining(BaseModel):
     )
     compile: bool = Field(
         default=False,
-        description="Compile training passes: faster steps on a GPU, after half a minute.",
+        description="Compile training passes: faster steps on a GPU, once compiled.",
     )
     curvature: Literal["learned", "sharpness_aware", "fixed"] = Field(
         default="learned",

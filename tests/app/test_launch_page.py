@@ -60,6 +60,16 @@ def field(elements: Any, path: str) -> Any:
     return next(e for e in elements if str(e.key).endswith(f"-{path}"))
 
 
+def start_and_arrive(at: AppTest) -> None:
+    """Press Start, and be taken to the Runs page."""
+    at.button(key="launch-start").click().run()
+    if "started" in at.session_state:
+        wait_for_end(at)
+        at.run()
+    assert not at.exception, at.exception
+    assert at.title[0].value == "Runs"
+
+
 def test_the_form_begins_with_the_quickstart_and_writes_what_is_changed(runs: Path) -> None:
     at = open_page()
     assert draft(at).text == find_spec("quickstart").read_text()
@@ -274,12 +284,7 @@ def test_start_goes_to_the_run_and_a_failure_shows_its_words(
     at.button(key="start-close").click().run()
     assert not at.error
     instead((sys.executable, "-c", code))
-    at.button(key="launch-start").click().run()
-    if "started" in at.session_state:
-        wait_for_end(at)
-        at.run()
-    assert not at.exception, at.exception
-    assert at.title[0].value == "Runs"
+    start_and_arrive(at)
     assert str(at.session_state["run"]).startswith("quickstart-")
 
 
@@ -306,12 +311,7 @@ def test_starting_a_sweep_goes_to_its_first_run(
     at.button_group("launch-part").set_value("YAML").run()
     at.text_area[0].set_value(text + "\nsweep: {seeds: [0, 1]}\n").run()
     assert not at.error, at.error
-    at.button(key="launch-start").click().run()
-    if "started" in at.session_state:
-        wait_for_end(at)
-        at.run()
-    assert not at.exception, at.exception
-    assert at.title[0].value == "Runs"
+    start_and_arrive(at)
     assert str(at.session_state["run"]).startswith("grid-p000-")
     assert at.selectbox(key="sweep").value.startswith("grid-sweep-")
 

@@ -66,8 +66,6 @@ def value_and_gradients(
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("name", MANIFOLDS)
 def test_values_and_gradients_are_the_cpus(name, operation, dtype, c):
-    if not hasattr(MANIFOLDS[name](c), "egrad2rgrad") and operation == "rgrad":
-        pytest.skip(f"{name} has no egrad2rgrad")
     exact = value_and_gradients(name, operation, c, torch.float64, "cpu")
     here = value_and_gradients(name, operation, c, dtype, "cpu")
     there = value_and_gradients(name, operation, c, dtype, "cuda")
@@ -83,8 +81,6 @@ def test_values_and_gradients_are_the_cpus(name, operation, dtype, c):
 @pytest.mark.parametrize("name", ["Lorentz", "LorentzTangent", "PoincareBall", "Product"])
 def test_nothing_waits_for_the_device(name, operation, no_waiting):
     m = MANIFOLDS[name](0.7).cuda()
-    if not hasattr(m, "egrad2rgrad") and operation == "rgrad":
-        pytest.skip(f"{name} has no egrad2rgrad")
     inputs = [t.cuda().requires_grad_() for t in numbers(name, 0.7, torch.float32)]
     OPERATIONS[operation](m, *inputs).sum().backward()  # what is made once is made here
     with no_waiting():

@@ -60,10 +60,8 @@ def test_outputs_and_gradients_are_the_cpus(case, dtype):
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
-@every_case
+@pytest.mark.parametrize("case", [c for c in ALL if not c.euclidean], ids=str)
 def test_autocast_leaves_the_geometry_in_float32(case, half):
-    if case.euclidean:
-        pytest.skip("features follow autocast as usual")
     _, module, x, inputs = prepared(case, torch.float32)
     x, inputs = x.cuda(), tuple(t.cuda() for t in inputs)
     if has_dropout(module):
